@@ -1,0 +1,1 @@
+"""Study and cases in, checked report out."""

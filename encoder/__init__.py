@@ -1,0 +1,1 @@
+"""One study in, features out: reading, patching, tokenising, encoding, locating."""

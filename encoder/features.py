@@ -1,0 +1,85 @@
+"""What the encoder knows of one study: the values that cross into the index and the assistant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.study import Side
+
+
+class Priority(StrEnum):
+    """Worklist priority, in rising order; NOT_ASSESSED where the study is outside the training distribution."""
+
+    NONE = "none"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    NOT_ASSESSED = "not assessed"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One head's output for one study.
+
+    score: logit minus the head's threshold (above 0 = positive).
+    probability: calibrated, or None where the weights carry no calibration.
+    """
+
+    name: str
+    score: float
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class OutOfDistribution:
+    """How far the voxels lie from what the encoder was trained on; flagged when score > threshold."""
+
+    score: float
+    threshold: float
+    flagged: bool
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """Where the encoder sees a diagnosis: patient side, region, and the point it stands on.
+
+    series, slice: the sequence's name and slice index k (0-based, Series.voxels axis 2) that shows it best.
+    mm: centre, LPS mm. confidence: 0..1.
+    """
+
+    diagnosis: str
+    side: Side
+    region: str
+    series: str
+    slice: int
+    mm: tuple[float, float, float]
+    confidence: float
+
+
+@dataclass(frozen=True)
+class StudyFeatures:
+    """What the encoder knows of one study.
+
+    embedding: (d,) float32, unit norm, in the CLIP space; what the index stores.
+    registers: (r, d_study) float32, the study transformer's register outputs, not normalised (PRIMA.md section 5).
+    sequences: (s, d_seq) float32, one row per encoded sequence, in the order of `names`; not normalised.
+    scores: one per diagnosis head; a diagnosis without a trained head is absent.
+    referral: one per referral head (specialty). priority: (level, probability) pairs, empty without a head.
+    locations: for diagnoses scored positive and any location found.
+    encoder: sha256 of the weights that made it.
+    """
+
+    embedding: NDArray[np.float32]
+    registers: NDArray[np.float32]
+    sequences: NDArray[np.float32]
+    names: tuple[str, ...]
+    scores: tuple[Score, ...]
+    referral: tuple[Score, ...]
+    priority: tuple[tuple[Priority, float], ...]
+    locations: tuple[Localisation, ...]
+    out_of_distribution: OutOfDistribution | None
+    encoder: str

@@ -1,0 +1,1 @@
+"""Features and reports in, similar cases out."""

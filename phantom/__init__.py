@@ -1,0 +1,1 @@
+"""Simulated brain-MRI studies with known truth and reports."""

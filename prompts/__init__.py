@@ -1,0 +1,1 @@
+"""Text as data: prompts and the reviewed table of diagnoses."""
