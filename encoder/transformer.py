@@ -1,0 +1,75 @@
+"""Transformer blocks over packed sequences: rows of all sequences one after the other, none padded (PRIMA.md 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from encoder.config import TransformerConfig
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention inside each segment of a packed batch."""
+
+    def __init__(self, width: int, heads: int, head_width: int) -> None:
+        super().__init__()
+        self.heads, self.head_width = heads, head_width
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * heads * head_width, bias=False)
+        self.out = nn.Linear(heads * head_width, width)
+
+    def forward(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
+        """x: (total, width); lengths of the segments, summing to total."""
+        qkv = self.qkv(self.norm(x)).view(len(x), 3, self.heads, self.head_width)
+        attended, start = [], 0
+        for length, run in groupby(lengths):  # neighbours of one length go through the kernel together
+            count = sum(1 for _ in run)
+            part = qkv[start : start + count * length].view(count, length, 3, self.heads, self.head_width)
+            query, key, value = part.permute(2, 0, 3, 1, 4)
+            attended.append(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(0, 1).flatten(1))
+            start += count * length
+        return self.out(torch.cat(attended) if len(attended) > 1 else attended[0])  # type: ignore[no-any-return]
+
+
+class FeedForward(nn.Module):
+    """Norm, widen, GELU, narrow; row by row."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, hidden)
+        self.narrow = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.narrow(F.gelu(self.widen(self.norm(x))))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each around a skip connection."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config.width, config.heads, config.head_width)
+        self.feed_forward = FeedForward(config.width, config.mlp)
+
+    def forward(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
+        x = x + self.attention(x, lengths)
+        return x + self.feed_forward(x)  # type: ignore[no-any-return]
+
+
+class Transformer(nn.Module):
+    """A stack of pre-norm blocks without a final norm."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+
+    def forward(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
+        """x: (total, width) packed; lengths: rows of each segment. Segments do not see each other."""
+        for block in self.blocks:
+            x = block(x, lengths)
+        return x
