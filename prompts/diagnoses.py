@@ -14,6 +14,7 @@ from typing import Any
 SEQUENCES = ("T1", "T1post", "T2", "FLAIR", "DWI", "ADC", "SWI", "MRA")
 SAGITTAL = "sagittal"  # a need that a plane fulfils, not a weighting
 SIGNS = ("+", "-", "=")
+PRIORITIES = ("none", "low", "medium", "high")
 SIDES = ("left", "right", "midline", "bilateral")
 
 
@@ -45,6 +46,7 @@ class Need:
 class Diagnosis:
     """One row of the table.
 
+    priority: the least this alone asks for; referral: specialties to refer to (rules may raise the one and add to the other).
     phrases: how reports say it, lower case, American spelling, blanks for hyphens. signs: sequence -> possible signals relative to normal
     brain ("+", "-", "="); an absent sequence has no rule. age: usual years, None = any. goes_with: names often seen together.
     """
@@ -56,6 +58,8 @@ class Diagnosis:
     parent: str | None
     children: tuple[str, ...]
     form: str
+    priority: str
+    referral: tuple[str, ...]
     phrases: tuple[str, ...]
     needs: tuple[Need, ...]
     signs: Mapping[str, tuple[str, ...]]
@@ -95,6 +99,8 @@ def _row(name: str, raw: dict[str, Any]) -> Diagnosis:
             parent=raw.pop("parent", None),
             children=(),
             form=raw.pop("form"),
+            priority=raw.pop("priority"),
+            referral=tuple(raw.pop("referral")),
             phrases=tuple(raw.pop("phrases")),
             needs=tuple(Need(tuple(need.pop("any")), Without(need.pop("without"))) for need in raw.pop("needs", [])),
             signs=MappingProxyType({key: tuple(value.split("|")) for key, value in raw.pop("signs", {}).items()}),
@@ -111,6 +117,7 @@ def _row(name: str, raw: dict[str, Any]) -> Diagnosis:
     _require(where, "known sequences in needs", {key for need in row.needs for key in need.any}, {*SEQUENCES, SAGITTAL})
     _require(where, "known sequences in signs", set(row.signs), set(SEQUENCES))
     _require(where, "signs + - =", {sign for signs in row.signs.values() for sign in signs}, set(SIGNS))
+    _require(where, "a known priority", {row.priority}, set(PRIORITIES))
     _require(where, "known sides", set(row.sides), set(SIDES))
     return row
 

@@ -6,7 +6,7 @@ import pytest
 
 from prompts.diagnoses import Kind, Without, load, parse
 
-MINIMAL = {"label": "x", "group": "g", "kind": "diagnosis", "form": "f", "phrases": ["x"]}
+MINIMAL = {"label": "x", "group": "g", "kind": "diagnosis", "form": "f", "priority": "low", "referral": [], "phrases": ["x"]}
 
 NAMES = """arachnoid_cyst colloid_cyst dandy_walker_malformation dysgenesis_corpus_callosum heterotopia brain_abscess viral_encephalitis
 multiple_sclerosis neurosarcoid craniopharyngioma pituitary_adenoma rathkes_cleft_cyst syrinx brain_herniation cephaloceles cerebral_atrophy
@@ -48,6 +48,7 @@ WRONG = (
     {"needs": [{"any": ["CT"], "without": "limited"}]},
     {"signs": {"T1": "?"}},
     {"parent": "nobody"},
+    {"priority": "urgent"},
     {"sides": ["up"]},
 )
 
