@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from assistant.result import Left
-from encoder.features import StudyFeatures
-from encoder.study import Study
+from encoder.features import Localisation, Score, StudyFeatures
+from encoder.study import Series, Study, Weighting
 from index.case import Neighbour
+
+OPERATING_POINT = 0.5  # calibrated probability from which a head counts as positive
+FLOOR = 0.1  # calibrated probability below which nothing may be said in favour of a name
 
 
 @dataclass(frozen=True)
@@ -17,9 +21,70 @@ class Evidence:
     Tags: `P:<diagnosis>` a head's score, `L:<diagnosis>` a location, `C<n>` the n-th retrieved case (1-based rank),
     `S:<key>` a sequence, where key is its weighting without blanks ("T1", "T1post", "FLAIR"), with "-2", "-3" for repeats.
     cases: what retrieval returned after its cut, may be empty. not_assessed: names nothing here can judge, with reasons.
+    hidden: what an evaluation keeps from the draft ("scores", "cases", "gate"); empty in use.
     """
 
     study: Study
     features: StudyFeatures
     cases: tuple[Neighbour, ...]
     not_assessed: tuple[Left, ...]
+    hidden: frozenset[str] = frozenset()
+
+    @cached_property
+    def scores(self) -> dict[str, Score]:
+        """The heads' scores by name, of the names that can be assessed here."""
+        barred = {left.name for left in self.not_assessed}
+        return {score.name: score for score in self.features.scores if score.name not in barred}
+
+    @cached_property
+    def locations(self) -> dict[str, Localisation]:
+        """Locations by diagnosis."""
+        return {location.diagnosis: location for location in self.features.locations}
+
+    @cached_property
+    def sequences(self) -> dict[str, Series]:
+        """The study's series by tag key, in the study's order."""
+        return dict(zip(sequence_keys(self.study), self.study.series, strict=True))
+
+    def positive(self, name: str) -> bool:
+        """Whether the head of `name` is assessed and above its threshold or the operating point."""
+        score = self.scores.get(name)
+        return score is not None and (score.score > 0 or (score.probability or 0.0) >= OPERATING_POINT)
+
+    def possible(self, name: str) -> bool:
+        """Whether the head of `name` leaves room for it: positive, or a calibrated probability above the floor."""
+        score = self.scores.get(name)
+        return self.positive(name) or (score is not None and (score.probability or 0.0) >= FLOOR)
+
+    @property
+    def positives(self) -> tuple[str, ...]:
+        """The positive names, likeliest first."""
+        return tuple(sorted((name for name in self.scores if self.positive(name)), key=self.likelihood, reverse=True))
+
+    def likelihood(self, name: str) -> tuple[float, float]:
+        """A sort key: calibrated probability where it exists, then score; names without a head come last."""
+        score = self.scores.get(name)
+        if score is None:
+            return (-1.0, float("-inf"))
+        return (score.probability if score.probability is not None else 0.0, score.score)
+
+
+def sequence_key(weighting: Weighting) -> str:
+    """The tag key of a weighting: "T1post" for post-contrast T1, else the weighting itself."""
+    return "T1post" if weighting is Weighting.T1_POST else weighting.value
+
+
+def sequence_keys(study: Study) -> tuple[str, ...]:
+    """One tag key a series, in the study's order: "FLAIR", and "FLAIR-2" for the next of its kind."""
+    seen: dict[str, int] = {}
+    keys = []
+    for series in study.series:
+        key = sequence_key(series.weighting)
+        seen[key] = seen.get(key, 0) + 1
+        keys.append(key if seen[key] == 1 else f"{key}-{seen[key]}")
+    return tuple(keys)
+
+
+def evidence_text(score: Score) -> str:
+    """How a score reads in a sentence: its probability, or that it is uncalibrated."""
+    return f"score {score.score:+.2f}, not calibrated" if score.probability is None else f"probability {score.probability:.2f}"
