@@ -79,7 +79,7 @@ class TransformerConfig:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Everything that fixes the encoder's shapes. two_step_names: the sequence-name encoder was pre-trained, then projected (PRIMA.md 4)."""
+    """Everything that fixes the encoder's shapes."""
 
     patch: PatchSpec = field(default_factory=PatchSpec)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -87,7 +87,6 @@ class EncoderConfig:
     sequence: TransformerConfig = TransformerConfig(289, 15, 16, 64, 1024, 20, 1024)
     description: TransformerConfig = TransformerConfig(256, 3, 4, 64, 300, 0, 1024)
     study: TransformerConfig = TransformerConfig(1024, 4, 8, 64, 1024, 10, 128)
-    two_step_names: bool = True
 
     def __post_init__(self) -> None:
         thin, wide = 2 * self.patch.thin, self.patch.patch
@@ -156,5 +155,4 @@ def _tiny() -> EncoderConfig:
         sequence=TransformerConfig(289, 4, 6, 32, 384, 8, 256),
         description=TransformerConfig(256, 1, 4, 64, 300, 0, 256),
         study=TransformerConfig(256, 2, 4, 32, 384, 4, 64),
-        two_step_names=False,
     )

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from encoder.config import PLANE_WIDTH, POSITION_WIDTH, PatchSpec, TransformerConfig
+from encoder.config import PLANE_WIDTH, POSITION_WIDTH, EncoderConfig, PatchSpec, TransformerConfig
 from encoder.names import CODES, character_codes
 from encoder.patches import token_size
+from encoder.tokenizer import VQVAE
 from encoder.transformer import Transformer
 
 NAME_POSITION_WIDTH = 10
@@ -36,7 +37,7 @@ class StudyOutput:
 
 
 class NameEncoder(nn.Module):
-    """Characters of a name -> one row."""
+    """Characters of a name -> one row. Both published forms (PRIMA.md 4) are this: transformer, then one linear."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -89,6 +90,18 @@ class StudyTransformer(nn.Module):
         registers, _ = _split_front(self.norm(self.transformer(packed, segments)), len(self.registers), segments)
         pooled = registers.flatten(1)
         return StudyOutput(registers, pooled, F.normalize(self.clip(pooled), dim=1))
+
+
+class Towers(nn.Module):
+    """All networks between voxels and embeddings, as one module with one state dict."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.tokenizer = VQVAE(config.tokenizer)
+        self.name = NameEncoder(config.name)
+        self.sequence = SequenceTransformer(config.sequence)
+        self.description = NameEncoder(config.description)
+        self.study = StudyTransformer(config.study)
 
 
 def token_rows(latents: Tensor, positions: Tensor, plane_axis: int, spec: PatchSpec) -> Tensor:
