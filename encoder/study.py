@@ -65,6 +65,7 @@ class Series:
     name: the series name as PRIMA.md section 1 builds it.
     voxels: (i, j, k) = (column, row, slice), slices in geometric order, stored type kept after rescale.
     affine: 4 x 4, float64, voxel index (i, j, k) -> mm in the DICOM patient frame, LPS.
+    notes: what the reader did to it beyond stacking (slices filled, directions averaged), for the report.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Series:
     plane: Plane
     weighting: Weighting
     acquisition: Acquisition = field(default_factory=Acquisition)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,63 @@
+"""Series names, as the published encoder builds them, and without the patient in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# Words that say what an image shows or how it was made. A NIfTI file name may hold a patient's name or number, so only these
+# words of it travel on.
+SEQUENCE_WORD = re.compile(
+    r"""(?ix)
+    (?: t1 | t2 | t2star | t1w | t2w | pd | pdw | flair | dwi | dti | diff | adc | trace | b\d{1,4} | swi | swan | tof | mra | mrv | angio
+      | asl | pcasl | perf | perfusion | dsc | dce | bold | fmri | epi | stir | tirm | ir | se | tse | fse | gre | gr | ffe | tfe | mprage | mp2rage
+      | spgr | fspgr | bravo | space | cube | vista | vibe | haste | ciss | fiesta | flash | dixon | hemo | mip | minip
+      | ax | axial | tra | transverse | sag | sagittal | cor | coronal | 2d | 3d
+      | (?: se | tse | tir | tirm | fl | tfl | ep | gre | spc )[23]d\d*\w{0,5} | fla | t1c | t1ce | t1gd | c
+      | pre | post | gad | gd | contrast | native | km | ce | fs | fat | sat | fatsat | phase | magnitude | mag | fieldmap
+      | mask | seg | label | labels | localizer | localiser | scout | survey )"""
+)
+MAX_NAME = 64
+
+
+def sanitise(text: str) -> str:
+    """`+` -> `_plus_`, `*` -> `_star_`, every other character outside [A-Za-z0-9] -> `_` (PRIMA.md section 1)."""
+    return re.sub(r"[^A-Za-z0-9]", "_", text.replace("+", "_plus_").replace("*", "_star_"))
+
+
+def series_name(description: str, protocol: str, pseudonym: str) -> str:
+    """Name of a DICOM series (PRIMA.md section 1).
+
+    Where the official reader falls back to the SeriesInstanceUID, which identifies a patient, this takes its pseudonym.
+    """
+    description, protocol = sanitise(description), sanitise(protocol)
+    if description and protocol and description != protocol:
+        return f"{description}-{protocol}-Protocol"
+    if description:
+        return description
+    return f"{protocol}-Protocol" if protocol else f"UNK-{pseudonym[:8]}"
+
+
+def file_name(stem: str, pseudonym: str) -> str:
+    """Name of a NIfTI series: the words of its file stem that describe a sequence, each once, in order."""
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", stem) if SEQUENCE_WORD.fullmatch(word)]
+    name = "_".join({word.lower(): word for word in reversed(words)}[key] for key in dict.fromkeys(w.lower() for w in words))
+    return name[:MAX_NAME] or f"UNK-{pseudonym[:8]}"
+
+
+def without_identity(text: str, identifiers: Iterable[str]) -> str:
+    """`text` with every given name, number or identifier of three characters or more blanked, whatever its case."""
+    for identifier in sorted({part for item in identifiers for part in re.split(r"[\s^=,]+", item)}, key=len, reverse=True):
+        if len(identifier) >= 3:
+            text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(identifier)}(?![A-Za-z0-9])", "___", text, flags=re.IGNORECASE)
+    return text
+
+
+def unique(names: Iterable[str]) -> list[str]:
+    """The names, the second of a kind with `_2` after it, the third with `_3`: evidence is cited by sequence name."""
+    taken: dict[str, int] = {}
+    result = []
+    for name in names:
+        taken[name] = taken.get(name, 0) + 1
+        result.append(name if taken[name] == 1 else f"{name}_{taken[name]}")
+    return result
