@@ -1,0 +1,5 @@
+"""`python -m assistant` is `prima`."""
+
+from assistant.cli import main
+
+main()

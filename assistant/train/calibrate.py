@@ -1,0 +1,69 @@
+"""Give a trained encoder its operating points, probabilities and out-of-distribution statistics, on studies kept out of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from assistant.train.encoder import Corpus, Targets, chunks, targets
+from encoder.calibration import best_threshold, fit_platt
+from encoder.encoder import Encoder, Head
+from encoder.model import Model
+from encoder.outliers import Outliers
+
+FEWEST_POSITIVES = 8  # a head that saw fewer positives in calibration is not trained enough to speak
+
+
+@dataclass(frozen=True)
+class HeadOutputs:
+    """Logits of a corpus: scores (n, names), referral (n, specialties), priority (n, 4)."""
+
+    scores: NDArray[np.float64]
+    referral: NDArray[np.float64]
+    priority: NDArray[np.float64]
+
+
+@torch.inference_mode()
+def head_outputs(model: Model, corpus: Corpus, batch: int = 16) -> HeadOutputs:
+    """Run every study of a corpus with all its tokens."""
+    model.eval()
+    outs = [model(corpus.batch(chosen, None)[0]) for chosen in chunks(len(corpus.studies), batch)]
+    scores, referral, priority = (torch.cat([getattr(o, name) for o in outs]).double().numpy() for name in ("scores", "referral", "priority"))
+    return HeadOutputs(scores, referral, priority)
+
+
+def calibrate(encoder: Encoder, corpus: Corpus, training_rows: NDArray[np.float32], held_out_rows: list[NDArray[np.float32]]) -> Encoder:
+    """A new encoder with thresholds, Platt scaling, priority temperature and outlier statistics fitted on `corpus`."""
+    outputs = head_outputs(encoder.model, corpus)
+    truth = targets(list(corpus.studies), encoder.model.specialties)
+    labels = encoder.card.labels
+    outliers = Outliers.fit(training_rows, held_out_rows)
+    card = replace(
+        encoder.card,
+        heads=_heads(labels.diagnoses, outputs.scores, truth.diagnoses.numpy() > 0),
+        referral=_heads(labels.specialties, outputs.referral, truth.referral.numpy() > 0),
+        priority_temperature=_temperature(outputs, truth),
+        outlier_threshold=outliers.threshold,
+    )
+    return Encoder(card, encoder.tokenizer, encoder.model, outliers, "")
+
+
+def _heads(names: tuple[str, ...], logits: NDArray[np.float64], truth: NDArray[np.bool_]) -> dict[str, Head]:
+    heads = {}
+    for k, name in enumerate(names):
+        if truth[:, k].sum() >= FEWEST_POSITIVES:
+            threshold = best_threshold(logits[:, k], truth[:, k])
+            platt = fit_platt(logits[:, k] - threshold, truth[:, k])
+            heads[name] = Head(threshold, platt.slope, platt.intercept)
+    return heads
+
+
+def _temperature(outputs: HeadOutputs, truth: Targets) -> float:
+    """The softmax temperature with the lowest negative log-likelihood on a grid."""
+    logits = torch.from_numpy(outputs.priority)
+    grid = np.geomspace(0.3, 5, 40)
+    losses = [float(torch.nn.functional.cross_entropy(logits / t, truth.priority)) for t in grid]
+    return float(grid[int(np.argmin(losses))])

@@ -1,0 +1,68 @@
+"""Cached shards -> one corpus of token rows, tokenised once and kept on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from assistant.train.encoder import Corpus
+from assistant.train.studies import as_tokens, load_shard
+from encoder.config import EncoderConfig
+from encoder.networks import token_rows
+from encoder.tokenizer import VQVAE
+
+
+def tokenise(shards: list[Path], tokenizer: VQVAE, config: EncoderConfig, folder: Path) -> None:
+    """Write rows (n, 289) float16 beside each shard, skipping those that exist, so that no epoch tokenises again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in shards:
+        target = folder / f"{path.stem}.npy"
+        if not target.exists():
+            part = target.with_suffix(".part")
+            with part.open("wb") as file:
+                np.save(file, _rows(path, tokenizer, config))
+            os.replace(part, target)
+
+
+@torch.inference_mode()
+def _rows(path: Path, tokenizer: VQVAE, config: EncoderConfig) -> NDArray[np.float16]:
+    shard = load_shard(path)
+    rows = np.empty((len(shard.values), config.sequence.width), np.float16)
+    for plane in (0, 1, 2):
+        index = np.nonzero(shard.planes == plane)[0]
+        for at in range(0, len(index), 512):
+            some = index[at : at + 512]
+            latents = tokenizer.encode(torch.from_numpy(as_tokens(shard.values[some], plane))[:, None])
+            positions = torch.from_numpy(shard.positions[some].astype(np.int64))
+            rows[some] = token_rows(latents, positions, plane, config.patch).half().numpy()
+    return rows
+
+
+def load_corpus(shards: list[Path], rows: Path) -> tuple[Corpus, list[NDArray[np.float32]]]:
+    """The corpus of these shards, and the image statistics (s, f) of each study."""
+    parts: dict[str, list[Any]] = {name: [] for name in ("rows", "lesions", "regions", "offsets", "lengths", "counts")}
+    studies: list[dict[str, Any]] = []
+    statistics: list[NDArray[np.float32]] = []
+    for path in shards:
+        shard = load_shard(path)
+        parts["rows"].append(np.load(rows / f"{path.stem}.npy"))
+        for name in ("lesions", "regions", "offsets", "lengths", "counts"):
+            parts[name].append(getattr(shard, name))
+        studies.extend(shard.studies)
+        statistics.extend(np.split(shard.statistics, np.cumsum(shard.counts)[:-1]))
+    joined = {name: np.concatenate(values) for name, values in parts.items()}
+    corpus = Corpus(
+        rows=joined["rows"],
+        lesions=joined["lesions"],
+        regions=joined["regions"],
+        offsets=joined["offsets"],
+        starts=np.concatenate([[0], np.cumsum(joined["lengths"], dtype=np.int64)]),
+        first_series=np.concatenate([[0], np.cumsum(joined["counts"], dtype=np.int64)]),
+        studies=tuple(studies),
+    )
+    return corpus, statistics

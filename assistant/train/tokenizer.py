@@ -1,0 +1,45 @@
+"""Train the VQ-VAE on tokens of cached studies (PRIMA.md section 3)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from assistant.train.studies import as_tokens, load_shard
+from encoder.config import EncoderConfig
+from encoder.tokenizer import VQVAE
+
+
+def train_tokenizer(shards: list[Path], config: EncoderConfig, *, steps: int, batch: int = 96, seed: int = 0, minutes: float = 10.0) -> VQVAE:
+    """Reconstruction + codebook loss, tokens of all planes mixed, until `steps` or `minutes` are spent."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    network = VQVAE(config.tokenizer)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps, pct_start=0.05)
+    began, step = time.monotonic(), 0
+    network.train()
+    while step < steps and time.monotonic() - began < 60 * minutes:
+        shard = load_shard(shards[rng.integers(len(shards))])
+        for plane in (0, 1, 2):
+            rows = rng.permutation(np.nonzero(shard.planes == plane)[0])[: batch * (12 if plane == 0 else 3)]
+            for at in range(0, len(rows) - batch + 1, batch):
+                x = torch.from_numpy(as_tokens(shard.values[np.sort(rows[at : at + batch])], plane))[:, None]
+                with torch.autocast("cpu", torch.bfloat16):
+                    reconstruction, quantisation = network(x)
+                loss = F.l1_loss(reconstruction.float(), x) + F.mse_loss(reconstruction.float(), x) + quantisation.float()
+                optimiser.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+                optimiser.step()
+                if step < steps - 1:
+                    schedule.step()
+                step += 1
+                if step % 50 == 0:
+                    error = F.mse_loss(reconstruction.float(), x).item() / x.var().item()
+                    print(f"tokenizer step {step} loss {loss.item():.4f} unexplained variance {error:.3f} {time.monotonic() - began:.0f}s", flush=True)
+    return network.eval()

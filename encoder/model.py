@@ -1,0 +1,112 @@
+"""The tiny preset's whole network behind the tokenizer: tokens and names in, embeddings and head outputs out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from encoder.config import EncoderConfig
+from encoder.networks import NameEncoder, SequenceTransformer, StudyTransformer
+from encoder.token_head import TokenEvidence, TokenHead
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the heads' columns mean."""
+
+    diagnoses: tuple[str, ...]
+    specialties: tuple[str, ...]
+    regions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Tokens of several studies, packed.
+
+    rows: (n, 289) token inputs. lengths: tokens of each series. names: of each series. counts: series of each study.
+    descriptions: of each study.
+    """
+
+    rows: Tensor
+    lengths: list[int]
+    names: list[str]
+    counts: list[int]
+    descriptions: list[str]
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """sequences: (s, d_seq). registers: (b, r, d). pooled: (b, r * d). clip: (b, d_clip), unit. evidence: of each token.
+    scores: (b, diagnoses), referral: (b, specialties), priority: (b, 4) logits."""
+
+    sequences: Tensor
+    registers: Tensor
+    pooled: Tensor
+    clip: Tensor
+    evidence: TokenEvidence
+    scores: Tensor
+    referral: Tensor
+    priority: Tensor
+
+
+class StudyHeads(nn.Module):
+    """Study-level logits from the pooled feature and the strongest token evidence for each name.
+
+    The strongest token lets a 5 mm lesion be heard, which a pooled vector trained on few studies would average away.
+    """
+
+    def __init__(self, pooled: int, labels: Labels, hidden: int = 256) -> None:
+        super().__init__()
+        width = len(labels.diagnoses)
+        self.trunk = nn.Sequential(nn.LayerNorm(pooled), nn.Linear(pooled, hidden), nn.GELU())
+        self.mix = nn.Sequential(nn.Linear(hidden + 2 * width, hidden), nn.GELU())
+        self.scores = nn.Linear(hidden + 2 * width, width)
+        self.referral = nn.Linear(hidden, len(labels.specialties))
+        self.priority = nn.Linear(hidden, 4)
+
+    def forward(self, pooled: Tensor, strongest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """pooled: (b, r * d). strongest: (b, 2 * names), see `strongest_evidence`."""
+        hidden = torch.cat([self.trunk(pooled), strongest / 4], dim=1)
+        mixed = self.mix(hidden)
+        return self.scores(torch.cat([mixed, strongest / 4], dim=1)), self.referral(mixed), self.priority(mixed)
+
+
+def strongest_evidence(lesions: Tensor, lengths: list[int], counts: list[int]) -> Tensor:
+    """For each study and name: the highest token logit, and the mean over series of each series' highest: (b, 2 * names)."""
+    by_series = torch.stack([part.amax(0) for part in lesions.split(lengths)])
+    studies = by_series.split(counts)
+    return torch.cat([torch.stack([s.amax(0) for s in studies]), torch.stack([s.mean(0) for s in studies])], dim=1)
+
+
+class Model(nn.Module):
+    """Name encoders, sequence and study transformers, token head and study heads."""
+
+    def __init__(self, config: EncoderConfig, labels: Labels) -> None:
+        super().__init__()
+        self.labels = labels
+        self.specialties = labels.specialties
+        self.name = NameEncoder(config.name)
+        self.sequence = SequenceTransformer(config.sequence)
+        self.description = NameEncoder(config.description)
+        self.study = StudyTransformer(config.study)
+        self.tokens = TokenHead(config.sequence.width, len(labels.diagnoses), len(labels.regions))
+        self.heads = StudyHeads(config.study.registers * config.study.width, labels)
+
+    def forward(self, batch: TokenBatch) -> ModelOutput:
+        """Packed over series and studies; equals a loop over single studies."""
+        sequences = self.sequence(batch.rows, batch.lengths, _each_once(self.name, batch.names))
+        study = self.study(sequences.embedding, batch.counts, _each_once(self.description, batch.descriptions))
+        evidence = self.tokens(sequences.tokens)
+        strongest = strongest_evidence(evidence.lesions, batch.lengths, batch.counts)
+        scores, referral, priority = self.heads(study.pooled, strongest)
+        return ModelOutput(sequences.embedding, study.registers, study.pooled, study.clip, evidence, scores, referral, priority)
+
+
+def _each_once(encode: NameEncoder, texts: list[str]) -> Tensor:
+    """Encode each different text once (a batch repeats few names): (n, out) in the order of `texts`."""
+    unique = sorted(set(texts), key=len)
+    place = {text: row for row, text in enumerate(unique)}
+    rows: Tensor = encode(unique)
+    return rows[[place[text] for text in texts]]
