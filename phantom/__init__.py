@@ -1,1 +1,11 @@
-"""Simulated brain-MRI studies with known truth and reports."""
+"""Simulated brain MRI studies with known truth: `sample` draws one, `render` scans it, `labels` and `truth` tell what is there, `write` saves it."""
+
+from phantom.errors import PhantomError, UnknownDiagnosis
+from phantom.groundtruth import Finding, Labels, Truth, labels, truth
+from phantom.lesions import DIAGNOSES
+from phantom.scanner import Rendered, render
+from phantom.study import Patient, Phantom, sample
+
+__all__ = [
+    "DIAGNOSES", "Finding", "Labels", "Patient", "Phantom", "PhantomError", "Rendered", "Truth", "UnknownDiagnosis", "labels", "render", "sample", "truth",
+]  # fmt: skip

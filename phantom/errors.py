@@ -1,0 +1,18 @@
+"""What can go wrong when phantoms are asked for.
+
+PhantomError
+├── UnknownDiagnosis   a name that no recipe draws
+└── OutputExists       a study folder that is already there
+"""
+
+
+class PhantomError(Exception):
+    """Root of this package's errors; the message says what was expected, found, where, and what to do."""
+
+
+class UnknownDiagnosis(PhantomError):
+    """A name that no recipe draws."""
+
+
+class OutputExists(PhantomError):
+    """A study folder that is already there; nothing was written."""

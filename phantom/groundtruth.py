@@ -1,0 +1,139 @@
+"""What is there: lesion masks and regions on any grid, and the facts a report must agree with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phantom import anatomy, atlas
+from phantom.atlas import REGIONS
+from phantom.lesion import Lesion
+from phantom.scanner import MIRROR, Maps, sample_head
+from phantom.signal import Weighting
+from phantom.study import VISIBLE_SHIFT, Phantom
+
+PRIORITIES = ("none", "low", "medium", "high")
+EXTRA_AXIAL = REGIONS[REGIONS.index("frontal convexity") :]
+PUSHES = 3.0  # mm at a lesion's surface from which mass effect is reported
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Truth on a grid (i, j, k): a bool mask for each finding or diagnosis with a place; regions uint8, index into region_names (0 = outside)."""
+
+    lesions: Mapping[str, NDArray[np.bool_]]
+    regions: NDArray[np.uint8]
+    region_names: tuple[str, ...] = REGIONS
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to be seen: a name of the taxonomy, the patient's side, region, largest diameter (or shift, or thickness) in mm.
+
+    mask: name of its mask, None where it has none. visible_on: weightings that were acquired and show it.
+    count: foci; stage and enhancement as in Lesion.
+    """
+
+    name: str
+    side: str | None
+    region: str | None
+    size_mm: float | None
+    mask: str | None
+    visible_on: tuple[str, ...]
+    count: int = 1
+    stage: str = ""
+    enhancement: str = "none"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The facts of a study. diagnoses: main first, empty = normal."""
+
+    diagnoses: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    referral: tuple[str, ...]
+    priority: str
+    age: int
+    sex: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As in truth.json."""
+        return asdict(self)
+
+
+def labels(phantom: Phantom, affine: NDArray[np.float64], shape: tuple[int, int, int]) -> Labels:
+    """Truth on a series' grid: affine 4 x 4 (index (i, j, k) -> LPS mm), shape (i, j, k)."""
+    unmirrored = MIRROR @ affine if phantom.mirror else np.asarray(affine, np.float64)
+    maps = sample_head(phantom, anatomy.field(phantom.anatomy, phantom.masses), unmirrored, shape)
+    return Labels(*of_maps(phantom, maps, shape))
+
+
+def of_maps(phantom: Phantom, maps: Maps, shape: tuple[int, int, int]) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.uint8]]:
+    """Masks and regions (i, j, k) of an already sampled grid."""
+    lower, top = atlas.LOWER[::-1], np.array(atlas.SHAPE[::-1]) - 1
+    index = np.clip(np.rint((maps.atlas_points.numpy() - lower) / np.float32(atlas.SPACING)).astype(np.int32), 0, top)
+    nearest = atlas.load().regions[index[:, 2], index[:, 1], index[:, 0]]
+    for lesion in phantom.lesions:
+        if lesion.region in EXTRA_AXIAL and lesion.name in maps.masks:
+            nearest[maps.masks[lesion.name]] = REGIONS.index(lesion.region)
+
+    def whole(values: NDArray[Any]) -> NDArray[Any]:
+        full = np.zeros(shape[::-1], values.dtype)
+        full[maps.window] = values.reshape(maps.shape)
+        return np.ascontiguousarray(full.transpose(2, 1, 0))
+
+    return {name: whole(mask) for name, mask in maps.masks.items()}, whole(nearest)
+
+
+def truth(phantom: Phantom) -> Truth:
+    """The facts of the study, sides as shown."""
+    findings = [_of_lesion(phantom, lesion) for lesion in phantom.lesions]
+    findings += _effects(phantom)
+    referral = tuple(dict.fromkeys(name for lesion in phantom.lesions for name in lesion.referral))
+    levels = [lesion.priority for lesion in phantom.lesions]
+    if abs(phantom.midline_shift) >= 5:
+        levels.append("high")
+    if phantom.ventriculomegaly:
+        levels.append("low" if phantom.atrophy else "medium")
+        if not phantom.atrophy:
+            referral = tuple(dict.fromkeys((*referral, "neurosurgery")))
+    if phantom.atrophy:
+        levels.append("low")
+    priority = max(levels, key=PRIORITIES.index, default="none")
+    return Truth(phantom.diagnoses, tuple(findings), referral, priority, phantom.patient.age, phantom.patient.sex)
+
+
+def seen_on(phantom: Phantom, weightings: tuple[Weighting, ...]) -> tuple[str, ...]:
+    """Those of the weightings that were acquired."""
+    return tuple(str(weighting) for weighting in phantom.acquired if weighting in weightings)
+
+
+def _of_lesion(phantom: Phantom, lesion: Lesion) -> Finding:
+    size = round(lesion.size_mm, 1) if lesion.size_mm else None
+    visible = seen_on(phantom, lesion.visible_on)
+    return Finding(lesion.name, phantom.side(lesion.side), lesion.region, size, lesion.name, visible, lesion.count, lesion.stage, lesion.enhancement)
+
+
+def _effects(phantom: Phantom) -> list[Finding]:
+    """Findings that go with the lesions or with age."""
+    fluid = seen_on(phantom, (Weighting.T2, Weighting.FLAIR))
+    shape = seen_on(phantom, tuple(Weighting))
+    found = []
+    for lesion in phantom.lesions:
+        side = phantom.side(lesion.side)
+        if lesion.edema:
+            found.append(Finding("edema", side, lesion.region, None, "edema", fluid))
+        if any(mass.push >= PUSHES for mass in lesion.masses):
+            found.append(Finding("mass_effect", side, lesion.region, None, None, shape))
+    if abs(phantom.midline_shift) >= VISIBLE_SHIFT:
+        towards = phantom.side("left" if phantom.midline_shift > 0 else "right")
+        found.append(Finding("midline_shift", towards, None, round(abs(phantom.midline_shift), 1), None, shape))
+    if phantom.ventriculomegaly:
+        found.append(Finding("ventriculomegaly", "bilateral", "ventricles", None, None, shape))
+    if phantom.atrophy:
+        found.append(Finding("cerebral_atrophy", "bilateral", None, None, None, shape))
+    return list(dict.fromkeys(found))

@@ -1,0 +1,127 @@
+"""What a recipe draws with (Scene) and what it draws (Lesion)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from phantom import anatomy, atlas
+from phantom.shape import Mass, Point, Shape
+from phantom.signal import Weighting
+
+ALL = (Weighting.T1, Weighting.T2, Weighting.FLAIR, Weighting.DWI, Weighting.ADC, Weighting.SWI, Weighting.T1_POST)
+FLUID = (Weighting.T2, Weighting.FLAIR)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One compartment: `fraction` of the tissue replaces what lies `within` ("white", "brain", "intracranial", "csf", "ventricle") its shape.
+
+    label: the taxonomy name whose mask this part belongs to; None for what has no mask of its own. Later parts paint over earlier ones.
+    """
+
+    label: str | None
+    tissue: str
+    shape: Shape
+    within: str
+    fraction: float = 1.0
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One disease process of a patient.
+
+    name: a diagnosis of the taxonomy. side: "left", "right", "midline", "bilateral". size_mm: largest diameter. count: number of foci.
+    enhancement: "none", "ring", "solid", "patchy". visible_on: weightings that show it where they were acquired; needs: any of these must be there.
+    edema: a visible oedema goes with it (its mask is labelled "edema"). stage: such as "acute", "old"; "" where it does not apply.
+    """
+
+    name: str
+    side: str
+    region: str
+    size_mm: float
+    parts: tuple[Part, ...]
+    masses: tuple[Mass, ...] = ()
+    count: int = 1
+    enhancement: str = "none"
+    stage: str = ""
+    edema: bool = False
+    visible_on: tuple[Weighting, ...] = FLUID
+    referral: tuple[str, ...] = ()
+    priority: str = "medium"
+    regions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A head to draw a lesion into: random numbers, the head's backward field, the side (+1 the patient's left), the patient's age."""
+
+    rng: np.random.Generator
+    backward: Tensor
+    sign: int
+    age: int
+
+    @property
+    def side(self) -> str:
+        """The side that is drawn on."""
+        return "left" if self.sign > 0 else "right"
+
+    def other_side(self) -> Scene:
+        """The same scene on the other side."""
+        return Scene(self.rng, self.backward, -self.sign, self.age)
+
+    def pick(self, regions: tuple[str, ...], tissue: str = "white", least: float = 0.6) -> Point:
+        """A random point of the head on this side, in one of the regions, LPS mm."""
+        return self.place(atlas.load().pick(self.rng, regions, tissue, least))
+
+    def place(self, left: NDArray[np.float64] | Point) -> Point:
+        """Where an atlas point of the patient's left (LPS mm, x > 0) is in this head on this side."""
+        point = np.asarray(left, np.float64) * (self.sign, 1, 1)
+        x, y, z = anatomy.to_head(self.backward, point[None])[0]
+        return float(x), float(y), float(z)
+
+    def region(self, point: Point) -> str:
+        """The region at a point of the head."""
+        moved = np.asarray(point) + self.displacement(point)
+        index = np.round((moved[::-1] - atlas.LOWER) / atlas.SPACING).astype(int)
+        z, y, x = np.clip(index, 0, np.array(atlas.SHAPE) - 1)
+        return atlas.REGIONS[atlas.load().regions[z, y, x]]
+
+    def displacement(self, point: Point) -> NDArray[np.float64]:
+        """The backward displacement at a point of the head, mm."""
+        import torch
+
+        found = anatomy.sample(self.backward[:3], torch.tensor([point], dtype=torch.float32), anatomy.LOW, anatomy.STEP, "bilinear")
+        return found[:, 0].numpy().astype(np.float64)
+
+    def seed(self) -> int:
+        """A seed for a shape's noise."""
+        return int(self.rng.integers(2**31))
+
+    def between(self, low: float, high: float) -> float:
+        """A uniform number."""
+        return float(self.rng.uniform(low, high))
+
+    def chance(self, probability: float) -> bool:
+        """Whether something with this probability happens."""
+        return bool(self.rng.random() < probability)
+
+    def one_of(self, *choices: str) -> str:
+        """One of the choices, evenly."""
+        return choices[int(self.rng.integers(len(choices)))]
+
+
+def towards(start: Point, end: Point, mm: float) -> Point:
+    """The point `mm` from start in the direction of end."""
+    a, b = np.asarray(start), np.asarray(end)
+    x, y, z = a + (b - a) * (mm / max(float(np.linalg.norm(b - a)), 1e-6))
+    return float(x), float(y), float(z)
+
+
+def jitter(scene: Scene, point: Point, mm: float) -> Point:
+    """The point moved at random by about `mm`."""
+    x, y, z = np.asarray(point) + scene.rng.normal(0, mm, 3)
+    return float(x), float(y), float(z)

@@ -1,0 +1,126 @@
+"""What grows or collects outside the brain: meningioma, schwannoma, pituitary adenoma, arachnoid cyst, subdural haematoma."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from phantom import atlas
+from phantom.lesion import ALL, FLUID, Lesion, Part, Scene, towards
+from phantom.shape import Blob, Crescent, Mass, Point
+from phantom.signal import Weighting
+
+CONVEXITIES = ("frontal convexity", "parietal convexity", "occipital convexity", "middle cranial fossa")
+
+
+def _on_inner_table(scene: Scene, regions: tuple[str, ...]) -> tuple[Point, Point]:
+    """A point just under the skull and the point of the brain it faces (15 mm deeper, towards the head's middle)."""
+    while True:
+        outer = scene.pick(regions, "csf", 0.3)
+        if abs(outer[0]) > 14:
+            return outer, towards(outer, (outer[0] * 0.2, 10.0, 5.0), 15)
+
+
+def meningioma(scene: Scene) -> Lesion:
+    """A broad-based dural mass like grey matter, with a cleft of fluid, strong even enhancement and a dural tail; calcium at times."""
+    region = scene.one_of(*CONVEXITIES, "frontal convexity", "parietal convexity")
+    outer, deeper = _on_inner_table(scene, (region,))
+    radius = scene.between(11, 22)
+    centre = towards(outer, deeper, radius * 0.55)
+    seed = scene.seed()
+
+    def ball(size: float) -> Blob:
+        return Blob(centre, (size, size, size), 0.05, seed, 1.5, 0.0, 1.2)
+
+    parts: list[Part] = []
+    swollen = radius > 15 and scene.chance(0.5)
+    if swollen:
+        shape = Blob(towards(outer, deeper, radius * 1.3), (radius * 1.1,) * 3, 0.22, scene.seed(), 5.0, 0.0, 0.6)
+        parts.append(Part("edema", "vasogenic oedema", shape, "white", 0.9))
+    parts.append(Part(None, "csf", ball(radius + 1.6), "intracranial", 0.7))
+    parts.append(Part(None, "dural tail", Crescent(outer, 2.2, radius + 12, scene.seed()), "intracranial", 0.9))
+    parts.append(Part("meningioma", "meningioma", ball(radius), "intracranial"))
+    if scene.chance(0.3):
+        size = radius * 0.3
+        parts.append(Part("meningioma", "calcification", Blob(centre, (size,) * 3, 0.3, scene.seed()), "intracranial", 0.8))
+    return Lesion(
+        "meningioma", scene.side, region, 2 * radius, tuple(parts), (Mass(centre, radius, 0.3 * radius),), enhancement="solid", edema=swollen,
+        visible_on=(Weighting.T1_POST, Weighting.T2, Weighting.FLAIR, Weighting.T1), referral=("neurosurgery",),
+        priority="medium" if swollen or radius > 17 else "low",
+    )  # fmt: skip
+
+
+def schwannoma(scene: Scene) -> Lesion:
+    """An "ice-cream cone" in the cerebellopontine angle: a ball in the cistern with a stub into the internal auditory meatus."""
+    centre = scene.place((scene.between(21, 25), scene.between(30, 36), scene.between(-42, -36)))
+    radius = scene.between(7, 14)
+    stub = (centre[0] + scene.sign * (radius + 2.5), centre[1] - 1.0, centre[2] + 1.0)
+    parts = [
+        Part("schwannoma", "schwannoma", Blob(stub, (7.0, 3.2, 3.2), 0.0, 0, 1.5), "any", 0.95),
+        Part(None, "csf", Blob(centre, (radius + 1.5,) * 3, 0.05, scene.seed(), 1.5), "intracranial", 0.6),
+        Part("schwannoma", "schwannoma", Blob(centre, (radius, radius * 0.95, radius), 0.06, scene.seed(), 1.5), "any"),
+    ]
+    if radius > 9 and scene.chance(0.5):
+        size = radius * scene.between(0.3, 0.45)
+        parts.append(Part("schwannoma", "cyst fluid", Blob(towards(centre, (0, 60, centre[2]), size), (size,) * 3, 0.15, scene.seed()), "any"))
+    return Lesion(
+        "schwannoma", scene.side, "cerebellopontine angle", 2 * radius, tuple(parts), (Mass(centre, radius, 0.4 * radius),), enhancement="solid",
+        visible_on=(Weighting.T1_POST, Weighting.T2, Weighting.FLAIR), referral=("neurosurgery", "ENT"), priority="medium" if radius > 11 else "low",
+    )  # fmt: skip
+
+
+def pituitary_adenoma(scene: Scene) -> Lesion:
+    """A macroadenoma that rises from the sella into the suprasellar cistern, grey-matter-like, evenly enhancing."""
+    radius = scene.between(8, 14)
+    x, y, z = scene.place((scene.between(0.2, 1.5), -3.0, -26.0 + 0.3 * radius))
+    centre = (x, y, z)
+    low = (x, y, z - radius * 0.75)
+    parts = (
+        Part("pituitary_adenoma", "adenoma", Blob(low, (radius * 0.8, radius * 0.75, radius * 0.6), 0.05, scene.seed(), 1.5), "any"),
+        Part("pituitary_adenoma", "adenoma", Blob(centre, (radius, radius * 0.85, radius * 0.9), 0.06, scene.seed(), 1.5), "any"),
+    )
+    return Lesion(
+        "pituitary_adenoma", "midline", "sella", 2.2 * radius, parts, (Mass(centre, radius, 0.4 * radius),), enhancement="solid",
+        visible_on=(Weighting.T1_POST, Weighting.T1, Weighting.T2), referral=("endocrinology", "neurosurgery", "ophthalmology"), priority="medium",
+    )  # fmt: skip
+
+
+def arachnoid_cyst(scene: Scene) -> Lesion:
+    """A smooth pocket that follows cerebrospinal fluid on every sequence, in the middle fossa, the posterior fossa or over the convexity."""
+    region = scene.one_of("middle cranial fossa", "middle cranial fossa", "posterior fossa", "frontal convexity", "parietal convexity")
+    radius = scene.between(14, 24)
+    if region == "middle cranial fossa":
+        outer = scene.place((scene.between(46, 54), scene.between(-14, 6), scene.between(-30, -14)))
+        centre = towards(outer, (0, 15, 5), radius * 0.35)
+    elif region == "posterior fossa":
+        outer = scene.place((scene.between(8, 30), scene.between(84, 90), scene.between(-42, -30)))
+        centre = towards(outer, (0, 40, -30), radius * 0.4)
+    else:
+        outer, deeper = _on_inner_table(scene, (region,))
+        centre = towards(outer, deeper, radius * 0.35)
+    shape = Blob(centre, (radius, radius * scene.between(0.9, 1.3), radius * 0.85), 0.04, scene.seed(), 1.5, 0.0, 1.5)
+    return Lesion(
+        "arachnoid_cyst", scene.side, region, 2 * radius, (Part("arachnoid_cyst", "csf", shape, "intracranial"),),
+        (Mass(centre, radius, 0.3 * radius),), visible_on=ALL[:-2] + (Weighting.T1_POST,), referral=("neurosurgery",) if radius > 20 else (), priority="low",
+    )  # fmt: skip
+
+
+def subdural_hematoma(scene: Scene) -> Lesion:
+    """A crescent over one convexity, acute, subacute or chronic, that pushes the hemisphere."""
+    stage = scene.one_of("acute", "subacute", "chronic")
+    tissue = {"acute": "acute subdural blood", "subacute": "subacute subdural fluid", "chronic": "chronic subdural fluid"}[stage]
+    outer = scene.place((60.0, scene.between(-15, 35), scene.between(28, 42)))
+    thickness, spread = scene.between(8, 17), scene.between(62, 85)
+    seed = scene.seed()
+    parts = [Part("subdural_hematoma", tissue, Crescent(outer, thickness, spread, seed), "intracranial", 0.97)]
+    if stage != "acute":
+        parts.append(Part(None, "dural tail", Crescent(outer, thickness + 1.2, spread, seed, 1.5, (thickness - 0.6) / (thickness + 1.2)), "intracranial", 0.6))
+    radius = spread * 0.7
+    # a broad push inwards: the centre of the push lies outside the head
+    far = np.array(outer) * (1.75, 1, 1)
+    masses = (Mass((float(far[0]), float(far[1]), float(far[2])), radius, 0.75 * thickness),)
+    label = atlas.REGIONS[12] if outer[1] < 0 else atlas.REGIONS[13]
+    return Lesion(
+        "subdural_hematoma", scene.side, label, thickness, tuple(parts), masses, stage=stage,
+        visible_on=ALL if stage == "acute" else (Weighting.T1, Weighting.T2, Weighting.FLAIR, Weighting.T1_POST), referral=("neurosurgery",),
+        priority="high" if stage == "acute" or thickness > 11 else "medium",
+    )  # fmt: skip

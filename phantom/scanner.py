@@ -1,0 +1,261 @@
+"""The scanner: sampling the head on a series' grid, painting lesions, and the signal of every series.
+
+Points of a grid are mapped to the head's frame (position of the head), then through the head's backward field to the atlas. Tissue fractions are
+sampled once per grid and shared by the series on it; a series is a weighted sum of fractions, then blur, receive field and noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from phantom import anatomy, atlas
+from phantom.lesion import Lesion, Part
+from phantom.shape import Box, Floats, Surroundings
+from phantom.signal import Sequence, Weighting, signal
+from phantom.study import Phantom
+from phantom.style import SeriesPlan, Style
+from phantom.tissue import TISSUES, at_field
+
+MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
+HEAD: Box = ((-92.0, -110.0, -70.0), (92.0, 122.0, 96.0))  # LPS mm; beyond it there is air
+BRAIN = ("grey", "white", "deep grey")
+INSIDE = (*BRAIN, "csf", "gland", "dura", "vessel")
+DARK = 1e-3
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One acquired series.
+
+    name: the SeriesDescription. voxels: int16 (i, j, k) = (column, row, slice). affine: 4 x 4, voxel index -> mm, LPS.
+    plane: "axial" or "sagittal". Times in ms, b in s/mm2, tesla; thickness in mm.
+    """
+
+    name: str
+    voxels: NDArray[np.int16]
+    affine: NDArray[np.float64]
+    plane: str
+    weighting: Weighting
+    tr: float
+    te: float
+    ti: float | None
+    b_value: float | None
+    flip: float | None
+    contrast: bool
+    tesla: float
+    vendor: str
+    thickness: float
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Tissue fractions of a head inside a box of a grid.
+
+    window: slices (k, j, i) of the box in the grid. shape: (k, j, i) of the box. fractions: float32 (tissue, n), n running over k, j, i.
+    tissues: names of the rows. masks: labelled lesion masks, bool (n,). points: head frame, mm (n, 3).
+    """
+
+    window: tuple[slice, slice, slice]
+    shape: tuple[int, int, int]
+    tissues: tuple[str, ...]
+    fractions: Floats
+    masks: dict[str, NDArray[np.bool_]]
+    atlas_points: torch.Tensor
+    points: Floats
+
+
+def render(phantom: Phantom, noise: bool = True) -> tuple[Rendered, ...]:
+    """All series of the study, in the order of acquisition; without noise also without blur and receive-field unevenness."""
+    backward = anatomy.field(phantom.anatomy, phantom.masses)
+    maps: dict[str, Maps] = {}
+    series = []
+    for index, plan in enumerate(phantom.style.series):
+        affine, shape = geometry(phantom.style, plan.plane)
+        if plan.plane not in maps:
+            maps[plan.plane] = sample_head(phantom, backward, affine, shape)
+        values = _image(maps[plan.plane], plan, phantom.style, affine, shape, index if noise else None)
+        if phantom.mirror:
+            axis = 2 if plan.plane == "axial" else 0
+            affine, values = mirrored(affine, shape, axis), np.flip(values, axis)
+        sequence = plan.sequence
+        series.append(
+            Rendered(
+                plan.name, np.ascontiguousarray(values.transpose(2, 1, 0)), affine, plan.plane, sequence.weighting, sequence.tr, sequence.te, sequence.ti,
+                sequence.b_value if sequence.weighting is Weighting.DWI else None, sequence.flip, sequence.contrast, phantom.style.tesla,
+                phantom.style.vendor, phantom.style.thickness,
+            )  # fmt: skip
+        )
+    return tuple(series)
+
+
+def geometry(style: Style, plane: str) -> tuple[NDArray[np.float64], tuple[int, int, int]]:
+    """Affine (index (i, j, k) -> LPS mm) and shape (i, j, k) of a series of an unmirrored study."""
+    pixel = style.field_of_view / style.matrix
+    affine = np.eye(4)
+    half = (style.matrix - 1) / 2 * pixel
+    if plane == "axial":
+        affine[:3, :3] = np.diag([pixel, pixel, style.spacing])
+        top = 78.0 + style.offset[2]
+        affine[:3, 3] = (-half, 17.0 - half, top - (style.slices - 1) * style.spacing)
+        return affine, (style.matrix, style.matrix, style.slices)
+    slices = 21
+    affine[:3, :3] = np.array([[0, 0, 6.5], [pixel, 0, 0], [0, -pixel, 0]])
+    affine[:3, 3] = (-(slices - 1) / 2 * 6.5, 17.0 - half, 14.0 + half)
+    return affine, (style.matrix, style.matrix, slices)
+
+
+def mirrored(affine: NDArray[np.float64], shape: tuple[int, ...], axis: int) -> NDArray[np.float64]:
+    """The affine of the anatomical mirror image whose voxels are flipped along the left-right axis (axis of (k, j, i) arrays)."""
+    flip = np.eye(4)
+    index = 2 - axis
+    flip[index, index], flip[index, 3] = -1, shape[index] - 1
+    return MIRROR @ affine @ flip
+
+
+def head_frame(style: Style) -> NDArray[np.float64]:
+    """4 x 4: scanner mm -> head mm, for an unmirrored study."""
+    a, b, c = style.tilt
+    about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+    about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    matrix = np.eye(4)
+    matrix[:3, :3] = about_x @ about_y @ about_z
+    matrix[:3, 3] = -matrix[:3, :3] @ np.array([style.offset[0], style.offset[1], 0.0])
+    return matrix
+
+
+def sample_head(phantom: Phantom, backward: torch.Tensor, affine: NDArray[np.float64], shape: tuple[int, int, int]) -> Maps:
+    """Tissue fractions and lesion masks of the unmirrored head on a grid (i, j, k), within the head's bounding box."""
+    to_head = head_frame(phantom.style) @ affine
+    low, high = _index_box(np.linalg.inv(to_head), HEAD, (0, 0, 0), shape)
+    axes = [np.arange(a, b, dtype=np.float32) for a, b in zip(low, high, strict=True)]
+    k, j, i = np.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
+    matrix = to_head.astype(np.float32)
+    points = np.stack([i.ravel(), j.ravel(), k.ravel()], 1) @ matrix[:3, :3].T + matrix[:3, 3]
+    size = (len(axes[2]), len(axes[1]), len(axes[0]))
+    at = torch.from_numpy(points)
+    moved = anatomy.sample(backward, at, anatomy.LOW, anatomy.STEP, "bilinear")
+    source = at + moved[:3].T
+    found = anatomy.sample(atlas.load().channels, source, atlas.LOWER, atlas.SPACING, "bilinear").numpy()
+    extra = tuple(dict.fromkeys(part.tissue for lesion in phantom.lesions for part in lesion.parts if part.tissue not in atlas.TISSUES))
+    tissues = (*atlas.TISSUES, *extra)
+    fractions = np.zeros((len(tissues), len(points)), np.float32)
+    fractions[: len(atlas.TISSUES)] = found[: len(atlas.TISSUES)]
+    _fold(fractions, found[atlas.CHANNELS.index("ventricle")], moved[3:].numpy(), phantom.anatomy.sulci)
+    around = Surroundings(found[atlas.CHANNELS.index("depth")], found[atlas.CHANNELS.index("ventricle distance")])
+    masks: dict[str, NDArray[np.bool_]] = {}
+    to_index = np.linalg.inv(to_head)
+    base = fractions.copy() if phantom.lesions else fractions
+    for lesion in phantom.lesions:
+        for part in lesion.parts:
+            _paint(part, lesion, fractions, base, found, tissues, masks, points, around, to_index, low, size)
+    window = (slice(low[2], high[2]), slice(low[1], high[1]), slice(low[0], high[0]))
+    return Maps(window, size, tissues, fractions, masks, source, points)
+
+
+def _index_box(to_index: NDArray[np.float64], box: Box, low: tuple[int, ...], high: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Index bounds (i, j, k), upper exclusive, of a box of the head's frame, clipped to low..high."""
+    corners = np.array([[x, y, z, 1] for x in (box[0][0], box[1][0]) for y in (box[0][1], box[1][1]) for z in (box[0][2], box[1][2])])
+    index = (corners @ to_index.T)[:, :3]
+    first = np.clip(np.floor(index.min(0)).astype(int), low, high)
+    last = np.clip(np.ceil(index.max(0)).astype(int) + 1, low, high)
+    return tuple(int(v) for v in first), tuple(int(v) for v in last)
+
+
+def _fold(fractions: Floats, ventricle: Floats, folding: Floats, sulci: float) -> None:
+    """Turn the average's soft grey, white and csf into one person's: sharper, shifted by smooth noise, sulci narrower or wider; in place."""
+    rows = [atlas.TISSUES.index(name) for name in ("grey", "white", "csf")]
+    parts = fractions[rows]
+    total = parts.sum(0)
+    cortex = total - np.minimum(ventricle, total)
+    noise = folding * np.float32(0.55)
+    noise[2] += np.float32(sulci)
+    sharp = np.maximum(parts, 0) ** np.float32(1.7) * np.exp(noise * np.clip(cortex, 0, 1))
+    sharp *= total / np.maximum(sharp.sum(0), np.float32(1e-6))
+    fractions[rows] = sharp
+
+
+def _paint(
+    part: Part, lesion: Lesion, fractions: Floats, base: Floats, found: Floats, tissues: tuple[str, ...], masks: dict[str, NDArray[np.bool_]],
+    points: Floats, around: Surroundings, to_index: NDArray[np.float64], low: tuple[int, ...], size: tuple[int, int, int],
+) -> None:  # fmt: skip
+    """Let one part replace its share of what is there, and enter it into its mask."""
+    first, last = _index_box(to_index, part.shape.box(), low, tuple(a + n for a, n in zip(low, size[::-1], strict=True)))
+    if any(b <= a for a, b in zip(first, last, strict=True)):
+        return
+    box = tuple(slice(first[axis] - low[axis], last[axis] - low[axis]) for axis in (2, 1, 0))
+    where = np.arange(len(points)).reshape(size)[box].ravel()
+    mask = part.shape.mask(points[where], Surroundings(around.depth[where], around.ventricle_distance[where]))
+    keep = mask > DARK
+    where, mask = where[keep], mask[keep]
+    mask = mask * part.fraction * _within(part.within, base, found, where)
+    fractions[:, where] *= 1 - mask
+    fractions[tissues.index(part.tissue), where] += mask
+    if part.label:
+        known = masks.setdefault(part.label, np.zeros(len(points), bool))
+        known[where[mask > 0.4]] = True
+
+
+def _within(name: str, base: Floats, found: Floats, where: NDArray[Any]) -> Floats | float:
+    """How much of each point is tissue that a part may replace."""
+    if name == "any":
+        return 1.0
+    if name == "ventricle":
+        return found[atlas.CHANNELS.index("ventricle"), where]
+    names = {"white": ("white",), "brain": BRAIN, "intracranial": INSIDE, "csf": ("csf",)}[name]
+    return np.minimum(base[[atlas.TISSUES.index(tissue) for tissue in names]][:, where].sum(0), 1)
+
+
+def _image(maps: Maps, plan: SeriesPlan, style: Style, affine: NDArray[np.float64], shape: tuple[int, int, int], noisy: int | None) -> NDArray[np.int16]:
+    """One series as stored, int16 (k, j, i)."""
+    sequence = plan.sequence
+    rng = np.random.default_rng([style.seed, noisy or 0])
+    values = _contrast(maps, sequence, style.tesla)
+    pixel = style.field_of_view / style.matrix
+    blur = (style.blur + (1.0 if sequence.weighting in (Weighting.DWI, Weighting.ADC) else 0)) / pixel if noisy is not None else 0
+    full = np.zeros(shape[::-1], np.float32)
+    if sequence.weighting is Weighting.ADC:
+        low, high = (_contrast(maps, Sequence(Weighting.DWI, sequence.tr, sequence.te, b_value=b), style.tesla) for b in (0.0, 1000.0))
+        bright = low > 0.02
+        adc = np.where(bright, -np.log(np.clip(high, 1e-5, None) / np.maximum(low, 1e-5)), 0) * 1000
+        if noisy is not None:
+            adc = adc + rng.standard_normal(adc.shape, dtype=np.float32) * np.float32(900 * plan.noise) * bright
+        full[maps.window] = _blurred(np.clip(adc, 0, 4000).astype(np.float32), blur)
+        return full.astype(np.int16)
+    if noisy is not None:
+        values = _blurred(values, blur) * _receive(maps.shape, style)
+    full[maps.window] = np.abs(values)
+    white = abs(signal(at_field(TISSUES["white"], style.tesla), sequence))
+    if noisy is not None:
+        sigma = np.float32(plan.noise * white)
+        full = np.hypot(full + sigma * rng.standard_normal(full.shape, dtype=np.float32), sigma * rng.standard_normal(full.shape, dtype=np.float32))
+    return np.clip(full * np.float32(style.scale / white), 0, 32767).astype(np.int16)
+
+
+def _contrast(maps: Maps, sequence: Sequence, tesla: float) -> Floats:
+    """The signed noise-free signal, float32 (k, j, i) of the box."""
+    weights = np.array([signal(at_field(TISSUES[name], tesla), sequence) for name in maps.tissues], np.float32)
+    values: Floats = (weights @ maps.fractions).reshape(maps.shape)
+    return values
+
+
+def _blurred(values: Floats, pixels: float) -> Floats:
+    if pixels <= 0:
+        return values
+    blurred: Floats = ndimage.gaussian_filter(values, (0, pixels, pixels), truncate=2.5)
+    return blurred
+
+
+def _receive(shape: tuple[int, int, int], style: Style) -> Floats:
+    """The receive field: smooth, around 1, float32 (k, j, i) of the box."""
+    rng = np.random.default_rng([style.seed, 99])
+    control = rng.normal(0, style.bias, (3, 4, 4))
+    field = ndimage.zoom(control, np.array(shape) / control.shape, order=2, output=np.float32, grid_mode=True, mode="nearest")
+    smooth: Floats = np.exp(field[: shape[0], : shape[1], : shape[2]])
+    return smooth

@@ -1,0 +1,193 @@
+"""Where a lesion is: soft masks as functions of a point in the head (LPS mm), and the masses that push on tissue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Point = tuple[float, float, float]
+Box = tuple[Point, Point]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a shape may ask about its points: depth below the skull's inner table and distance from the ventricles, mm, (n,)."""
+
+    depth: Floats
+    ventricle_distance: Floats
+
+
+class Shape(Protocol):
+    """A soft region of the head."""
+
+    def box(self) -> Box:
+        """Lower and upper corner, LPS mm, outside of which the mask is zero."""
+        ...
+
+    def mask(self, points: Floats, around: Surroundings) -> Floats:
+        """Fraction 0..1 at points (n, 3), LPS mm in the head's frame."""
+        ...
+
+
+def waves(points: Floats, seed: int, wavelength: float, count: int = 7) -> Floats:
+    """Smooth noise (n,) of zero mean and unit variance: a few random plane waves, the shortest about `wavelength` mm."""
+    rng = np.random.default_rng(seed)
+    directions = rng.normal(size=(count, 3))
+    directions *= (2 * np.pi / (wavelength * rng.uniform(1.0, 2.5, count)) / np.linalg.norm(directions, axis=1))[:, None]
+    phases = rng.uniform(0, 2 * np.pi, count)
+    total = np.zeros(len(points), np.float32)
+    for direction, phase in zip(directions.astype(np.float32), phases.astype(np.float32), strict=True):
+        total += np.cos(points @ direction + phase)
+    return total * np.float32(np.sqrt(2 / count))
+
+
+def _ramp(signed_mm: Floats, softness: float) -> Floats:
+    return np.clip(np.float32(0.5) + signed_mm / np.float32(softness), 0, 1)
+
+
+@dataclass(frozen=True)
+class Blob:
+    """An ellipsoid with an uneven surface. radii in mm along the columns of a rotation drawn from `turn` (0 = along the axes).
+
+    roughness: standard deviation of the radius, relative; wavelength: of that noise, relative to the mean radius.
+    """
+
+    centre: Point
+    radii: Point
+    roughness: float = 0.0
+    seed: int = 0
+    softness: float = 2.0
+    turn: float = 0.0
+    wavelength: float = 0.9
+
+    def box(self) -> Box:
+        """The blob's bounds."""
+        reach = max(self.radii) * (1 + 2.2 * self.roughness) + self.softness
+        low, high = (tuple(c + sign * reach for c in self.centre) for sign in (-1, 1))
+        return low, high  # type: ignore[return-value]
+
+    def mask(self, points: Floats, around: Surroundings) -> Floats:
+        """1 inside, soft at the surface."""
+        offset = points - np.asarray(self.centre, np.float32)
+        size = float(np.mean(self.radii))
+        radii = np.full(len(points), 1, np.float32)
+        if self.roughness:
+            radii += np.float32(self.roughness) * np.clip(waves(offset, self.seed, self.wavelength * size), -2.2, 2.2)
+        if self.turn:
+            c, s = np.float32(np.cos(self.turn)), np.float32(np.sin(self.turn))
+            offset = np.stack([c * offset[:, 0] - s * offset[:, 1], s * offset[:, 0] + c * offset[:, 1], offset[:, 2]], 1)
+        distance = np.sqrt(((offset / np.asarray(self.radii, np.float32)) ** 2).sum(1))
+        return _ramp((radii - distance) * np.float32(size), self.softness)
+
+
+@dataclass(frozen=True)
+class Wedge:
+    """An arterial territory: a cone from its apex along a direction, of a given half angle (radians) and length (mm), with an uneven edge."""
+
+    apex: Point
+    direction: Point
+    angle: float
+    length: float
+    flatness: float = 1.0
+    seed: int = 0
+    softness: float = 4.0
+
+    def box(self) -> Box:
+        """The cone's bounds, generously."""
+        low, high = (tuple(a + sign * (self.length + 6) for a in self.apex) for sign in (-1, 1))
+        return low, high  # type: ignore[return-value]
+
+    def mask(self, points: Floats, around: Surroundings) -> Floats:
+        """1 inside, soft at the surface."""
+        axis = np.asarray(self.direction, np.float32)
+        axis = axis / np.linalg.norm(axis)
+        offset = points - np.asarray(self.apex, np.float32)
+        along = offset @ axis
+        across = offset - along[:, None] * axis
+        across[:, 2] /= np.float32(self.flatness)
+        edge = np.tan(np.float32(self.angle)) * along + 3 * waves(points, self.seed, 14.0)
+        return _ramp(edge - np.linalg.norm(across, axis=1), self.softness) * np.clip(along / 4, 0, 1) * _ramp(self.length - along, self.softness)
+
+
+@dataclass(frozen=True)
+class Crescent:
+    """A collection under the skull: `thickness` mm at its centre (a point on the inner table), thinning out over `spread` mm, on one side."""
+
+    centre: Point
+    thickness: float
+    spread: float
+    seed: int = 0
+    softness: float = 1.5
+    inner: float = 0.0
+
+    def box(self) -> Box:
+        """The collection's bounds; it does not cross the midline."""
+        x, y, z = self.centre
+        side = 1.0 if x > 0 else -1.0
+        across = sorted((side * 1.5, x + side * 40))
+        return (across[0], y - self.spread, z - self.spread), (across[1], y + self.spread, z + self.spread)
+
+    def mask(self, points: Floats, around: Surroundings) -> Floats:
+        """1 between the inner table (or `inner` of the thickness, for a membrane) and the collection's inner edge."""
+        away = np.linalg.norm(points - np.asarray(self.centre, np.float32), axis=1) / np.float32(self.spread)
+        profile = np.sqrt(np.clip(1 - away**2, 0, 1)) * np.clip((1 - away) * 4, 0, 1)
+        thick = np.float32(self.thickness) * profile * (1 + np.float32(0.12) * waves(points, self.seed, 25.0))
+        keep = _ramp(thick - around.depth, self.softness) * np.clip(thick, 0, 1) * (around.depth > 0.3)
+        return keep * (_ramp(around.depth - np.float32(self.inner) * thick, self.softness) if self.inner else 1)
+
+
+@dataclass(frozen=True)
+class VentricleRim:
+    """White matter along the lateral ventricles: `width` mm on average, uneven by `unevenness`, thicker at the horns."""
+
+    width: float
+    unevenness: float
+    seed: int = 0
+    softness: float = 2.5
+
+    def box(self) -> Box:
+        """Around the lateral ventricles."""
+        return (-58.0, -62.0, -6.0), (58.0, 82.0, 60.0)
+
+    def mask(self, points: Floats, around: Surroundings) -> Floats:
+        """1 within the rim."""
+        horns = np.clip(np.abs(points[:, 1] - 8) / 40, 0, 1)
+        width = np.float32(self.width) * (0.6 + horns + np.float32(self.unevenness) * waves(points, self.seed, 18.0))
+        return _ramp(width - around.ventricle_distance, self.softness) * np.clip(width, 0, 1)
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """Everything behind a level (LPS y, mm): layered blood in the ventricles."""
+
+    level: float
+    softness: float = 1.5
+
+    def box(self) -> Box:
+        """Around the lateral ventricles."""
+        return (-45.0, self.level - 2, -30.0), (45.0, 80.0, 40.0)
+
+    def mask(self, points: Floats, around: Surroundings) -> Floats:
+        """1 behind the level."""
+        return _ramp(points[:, 1] - np.float32(self.level), self.softness)
+
+
+@dataclass(frozen=True)
+class Mass:
+    """Tissue that pushes: up to `push` mm at its surface, `radius` mm from the centre (LPS mm)."""
+
+    centre: Point
+    radius: float
+    push: float
+
+    def displacement(self, points: Floats) -> Floats:
+        """How far tissue now at these points was moved, mm, (n, 3), before the skull holds it back."""
+        offset = points - np.asarray(self.centre, np.float32)
+        distance = np.linalg.norm(offset, axis=1)
+        outside = np.exp(-np.clip(distance - self.radius, 0, None) / np.float32(18 + 0.8 * self.radius))
+        size = np.float32(self.push) * np.minimum(distance / np.float32(self.radius), 1) * outside
+        return offset * (size / np.maximum(distance, np.float32(1e-3)))[:, None]

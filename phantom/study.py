@@ -1,0 +1,188 @@
+"""A simulated study: the patient, the disease, the head and the acquisition, all drawn from one seed. Cheap; nothing is rendered here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from phantom import anatomy
+from phantom.anatomy import Anatomy
+from phantom.errors import UnknownDiagnosis
+from phantom.lesion import Lesion, Scene
+from phantom.lesions import COMPANIONS, DIAGNOSES, RECIPES
+from phantom.shape import Mass
+from phantom.signal import Weighting
+from phantom.style import Style, draw_style
+
+NORMAL_SHARE = 0.14
+COMBINED_SHARE = 0.18
+WIDE_VENTRICLES = 4.0  # mm of outward growth from which ventriculomegaly is reported; normal heads stay below 2
+WIDE_SULCI = 1.3  # log odds of csf from which atrophy is reported; normal heads stay below 0.8
+VISIBLE_SHIFT = 3.0  # mm of midline displacement
+INDICATIONS = (
+    "headache", "headache", "headache", "dizziness", "seizure", "first seizure", "weakness", "numbness", "visual disturbance", "confusion", "memory problems",
+    "gait disturbance", "abnormal CT", "follow-up", "nausea and vomiting", "speech difficulty", "hearing loss", "syncope", "rule out intracranial lesion",
+    "neurological deficit",
+)  # fmt: skip
+OFTEN = {
+    "high_grade_glioma": "seizure", "low_grade_glioma": "seizure", "lymphoma": "confusion", "brain_metastasis": "headache", "meningioma": "headache",
+    "schwannoma": "hearing loss", "pituitary_adenoma": "visual disturbance", "brain_abscess": "headache", "large_vessel_stroke": "weakness",
+    "lacunar_stroke": "weakness", "intracranial_hemorrhage": "weakness", "subdural_hematoma": "confusion", "cavernoma": "seizure",
+    "multiple_sclerosis": "numbness", "small_vessel_disease": "memory problems", "arachnoid_cyst": "headache",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Age in years, sex "F" or "M"."""
+
+    age: int
+    sex: str
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """One simulated study, before any image is made. Everything is drawn on the unmirrored head; `mirror` swaps left and right at the end.
+
+    diagnoses: main first, names of the taxonomy; empty = normal. lesions: in the same order.
+    """
+
+    seed: int
+    mirror: bool
+    patient: Patient
+    indication: str
+    description: str
+    lesions: tuple[Lesion, ...]
+    anatomy: Anatomy
+    style: Style
+
+    @property
+    def diagnoses(self) -> tuple[str, ...]:
+        """The diagnoses, main first, without repetition."""
+        return tuple(dict.fromkeys(lesion.name for lesion in self.lesions))
+
+    @property
+    def key(self) -> str:
+        """A name for files: the seed, and m where mirrored."""
+        return f"phantom-{self.seed:08d}{'m' if self.mirror else ''}"
+
+    @property
+    def masses(self) -> tuple[Mass, ...]:
+        """Everything that pushes."""
+        return tuple(mass for lesion in self.lesions for mass in lesion.masses)
+
+    @property
+    def acquired(self) -> tuple[Weighting, ...]:
+        """The contrasts there are, in the order of acquisition, each once."""
+        return tuple(dict.fromkeys(plan.sequence.weighting for plan in self.style.series))
+
+    @cached_property
+    def midline_shift(self) -> float:
+        """mm, signed as if unmirrored (+ towards the patient's left)."""
+        return anatomy.shift_of_midline(self.masses)
+
+    @property
+    def ventriculomegaly(self) -> bool:
+        """Whether the ventricles are wide enough to be reported."""
+        return self.anatomy.ventricles >= WIDE_VENTRICLES
+
+    @property
+    def atrophy(self) -> bool:
+        """Whether the sulci are wide enough to be reported."""
+        return self.anatomy.sulci >= WIDE_SULCI
+
+    def side(self, name: str) -> str:
+        """A side of the unmirrored head as the side of the patient that is shown."""
+        return {"left": "right", "right": "left"}.get(name, name) if self.mirror else name
+
+
+def sample(
+    seed: int,
+    diagnosis: str | None = None,
+    style: Style | None = None,
+    mirror: bool = False,
+    *,
+    companion: str | None = None,
+    drop: tuple[Weighting, ...] = (),
+) -> Phantom:
+    """Draw a study from its seed alone.
+
+    diagnosis: a name of phantom.lesions.DIAGNOSES, or "normal"; None draws one (about one in seven is normal, one in six has a second disease).
+    style: an acquisition in place of the drawn one. mirror: the exact mirror image of the same seed. companion: a second diagnosis.
+    drop: weightings that were not acquired.
+    Raises UnknownDiagnosis.
+    """
+    for name in (diagnosis, companion):
+        if name is not None and name != "normal" and name not in RECIPES:
+            raise UnknownDiagnosis(f"Unknown diagnosis {name!r}: expected one of normal, {', '.join(DIAGNOSES)}.")
+    streams = [np.random.default_rng([seed, stream]) for stream in range(5)]
+    which, body, disease, acquisition, words = streams
+    drawn = _diagnosis(which)
+    main = diagnosis or drawn
+    patient = _patient(body, main)
+    head = _head(body, patient, main)
+    backward = anatomy.field(head, ())
+    lesions: list[Lesion] = []
+    if main != "normal":
+        lesions.append(RECIPES[main].draw(Scene(disease, backward, _sign(disease), patient.age)))
+        second = companion or (_companion(which, main) if diagnosis is None else None)
+        if second:
+            lesions.append(COMPANIONS[second](Scene(disease, backward, _sign(disease), patient.age)))
+    chosen = style or draw_style(acquisition)
+    if drop:
+        chosen = replace(chosen, series=tuple(plan for plan in chosen.series if plan.sequence.weighting not in drop))
+    return Phantom(seed, mirror, patient, _indication(words, main), _description(chosen), tuple(lesions), head, chosen)
+
+
+def _sign(rng: np.random.Generator) -> int:
+    return 1 if rng.random() < 0.5 else -1
+
+
+def _diagnosis(rng: np.random.Generator) -> str:
+    return "normal" if rng.random() < NORMAL_SHARE else str(rng.choice(DIAGNOSES))
+
+
+def _companion(rng: np.random.Generator, main: str) -> str | None:
+    choices = RECIPES[main].goes_with
+    return str(rng.choice(choices)) if choices and rng.random() < COMBINED_SHARE else None
+
+
+def _patient(rng: np.random.Generator, main: str) -> Patient:
+    """Half of the patients come from the diagnosis's typical range, the other half from all adults: age and sex alone must not tell."""
+    low, high = RECIPES[main].ages if main in RECIPES and rng.random() < 0.5 else (19, 88)
+    female = RECIPES[main].female if main in RECIPES and rng.random() < 0.5 else 0.5
+    return Patient(int(rng.integers(low, high + 1)), "F" if rng.random() < female else "M")
+
+
+def _head(rng: np.random.Generator, patient: Patient, main: str) -> Anatomy:
+    """Size, ventricles and sulci; both widen with age, and markedly so in some."""
+    older = np.clip((patient.age - 40) / 50, 0, 1)
+    ventricles, sulci = 1.2 * older + rng.normal(0, 0.35), 0.55 * older + rng.normal(0, 0.12)
+    ventricles, sulci = min(ventricles, 2.0), min(sulci, 0.75)
+    if patient.age > 60 and rng.random() < (0.45 if main == "small_vessel_disease" else 0.2):  # involution
+        ventricles, sulci = rng.uniform(1.5, 5.5), rng.uniform(1.4, 2.2)
+        ventricles = ventricles if not 2.4 < ventricles < WIDE_VENTRICLES + 0.4 else 2.2
+    elif rng.random() < (0.3 if main in ("schwannoma",) else 0.05):  # communicating
+        ventricles = rng.uniform(4.6, 7.5)
+    scale = 1 + rng.normal(0, 0.022) + rng.normal(0, 0.015, 3) - (0.02 if patient.sex == "F" else 0)
+    x, y, z = (float(value) for value in scale)
+    return Anatomy(int(rng.integers(2**31)), (x, y, z), float(ventricles), float(sulci))
+
+
+def _indication(rng: np.random.Generator, main: str) -> str:
+    """Mostly what any patient may have; in one of four what the disease often brings."""
+    if main in OFTEN and rng.random() < 0.25:
+        return OFTEN[main]
+    return str(rng.choice(INDICATIONS))
+
+
+def _description(style: Style) -> str:
+    post = any(plan.sequence.contrast for plan in style.series)
+    return {
+        "Siemens": "MR Brain with and without contrast" if post else "MR Brain without contrast",
+        "GE": "MRI BRAIN W WO CONTRAST" if post else "MRI BRAIN WO CONTRAST",
+        "Philips": "MRI Head W/WO Gad" if post else "MRI Head",
+        "Canon": "Brain MRI +C" if post else "Brain MRI",
+    }[style.vendor]

@@ -1,0 +1,125 @@
+"""How a study is acquired: vendor, field, geometry, noise, and which series under which names. Drawn apart from the patient: it says nothing of disease."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from phantom.signal import Sequence, Weighting, null_time
+from phantom.tissue import TISSUES
+
+VENDORS = ("Siemens", "GE", "Philips", "Canon")
+MODELS = {"Siemens": "Avanto fit", "GE": "Signa HDxt", "Philips": "Ingenia", "Canon": "Vantage"}
+W = Weighting
+NAMES: dict[str, dict[Weighting | str, tuple[str, ...]]] = {
+    "Siemens": {
+        W.T1: ("t1_se_tra", "t1_tse_tra_5mm"), W.T2: ("t2_tse_tra", "t2_tse_tra_512_5mm"), W.FLAIR: ("t2_tirm_tra_dark-fluid", "flair_tra_fs"),
+        W.DWI: ("ep2d_diff_b1000_TRACEW", "ep2d_diff_3scan_trace_TRACEW"), W.ADC: ("ep2d_diff_b1000_ADC", "ep2d_diff_3scan_trace_ADC"),
+        W.SWI: ("t2_fl2d_tra_hemo", "SWI_Images"), W.T1_POST: ("t1_se_tra_KM", "t1_tse_tra_post_gad"), "sagittal": ("t1_se_sag", "t1_tse_sag"),
+    },
+    "GE": {
+        W.T1: ("AX T1", "Ax T1 SE"), W.T2: ("AX T2 FSE", "Ax T2 PROPELLER"), W.FLAIR: ("AX FLAIR", "Ax T2 FLAIR"), W.DWI: ("AX DWI B1000", "DWI"),
+        W.ADC: ("ADC (10^-6 mm2/s)", "Apparent Diffusion Coefficient"), W.SWI: ("AX SWAN", "AX T2* GRE"), W.T1_POST: ("AX T1 +C", "Ax T1 POST GAD"),
+        "sagittal": ("SAG T1", "Sag T1 FLAIR"),
+    },
+    "Philips": {
+        W.T1: ("T1W_SE", "T1W_TSE_AX"), W.T2: ("T2W_TSE", "T2W_TSE_AX"), W.FLAIR: ("FLAIR_longTR", "T2W_FLAIR"), W.DWI: ("DWI_b1000", "sDWI_SSh"),
+        W.ADC: ("dADC", "ADC_map"), W.SWI: ("SWIp", "T2W_FFE"), W.T1_POST: ("T1W_SE +GAD", "sT1W_TSE GADO"), "sagittal": ("T1W_SE_SAG", "sT1W_SAG"),
+    },
+    "Canon": {
+        W.T1: ("Ax T1", "T1 SE Axial"), W.T2: ("Ax T2", "T2 FSE Axial"), W.FLAIR: ("Ax FLAIR", "FLAIR Axial"), W.DWI: ("Ax DWI 1000", "DWI b=1000"),
+        W.ADC: ("ADC", "Ax ADC"), W.SWI: ("Ax FSBB", "T2* Axial"), W.T1_POST: ("Ax T1 Gd", "T1 SE Axial post"), "sagittal": ("Sag T1", "T1 SE Sagittal"),
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SeriesPlan:
+    """One series to acquire: its name, sequence, plane ("axial" or "sagittal") and the noise as a share of white matter's signal."""
+
+    name: str
+    sequence: Sequence
+    plane: str
+    noise: float
+
+
+@dataclass(frozen=True)
+class Style:
+    """The acquisition of one study.
+
+    matrix: pixels per row and column. field_of_view, spacing (between slice centres), thickness: mm. slices: of the axial series.
+    tilt: head position, three small angles in radians (about x, y, z) and offset: mm. bias: strength of the receive field's unevenness.
+    blur: in-plane point spread, mm. scale: stored value of white matter on T1. seed: of noise and bias.
+    """
+
+    vendor: str
+    tesla: float
+    matrix: int
+    field_of_view: float
+    slices: int
+    spacing: float
+    thickness: float
+    tilt: tuple[float, float, float]
+    offset: tuple[float, float, float]
+    bias: float
+    blur: float
+    scale: float
+    seed: int
+    series: tuple[SeriesPlan, ...]
+
+
+def draw_style(rng: np.random.Generator, vendor: str | None = None) -> Style:
+    """A random acquisition."""
+    vendor = vendor or str(rng.choice(VENDORS, p=[0.35, 0.28, 0.25, 0.12]))
+    tesla = float(rng.choice([1.5, 3.0]))
+    slices = int(rng.integers(20, 25))
+    spacing = round(float(np.clip(rng.uniform(132, 148) / slices, 5.0, 6.5)), 2)
+    noise = float(rng.uniform(0.015, 0.045)) * (1.3 if tesla < 2 else 1.0)
+    x, y, z = rng.normal(0, 1.0, 3)
+    a, b, c = rng.normal(0, 1.0, 3)
+    return Style(
+        vendor=vendor, tesla=tesla, matrix=int(rng.choice([160, 192, 256], p=[0.5, 0.35, 0.15])), field_of_view=float(rng.choice([220.0, 230.0, 240.0])),
+        slices=slices, spacing=spacing, thickness=round(spacing - float(rng.uniform(0.0, 1.0)), 1), tilt=(0.05 * a, 0.03 * b, 0.03 * c),
+        offset=(3 * x, 4 * y, float(np.clip(2 * z, -4, 4))), bias=float(rng.uniform(0.03, 0.14)), blur=float(rng.uniform(0.3, 0.9)),
+        scale=float(rng.uniform(250, 900)), seed=int(rng.integers(2**31)), series=_series(rng, vendor, tesla, noise),
+    )  # fmt: skip
+
+
+def _series(rng: np.random.Generator, vendor: str, tesla: float, noise: float) -> tuple[SeriesPlan, ...]:
+    """The protocol: the usual five, often ADC, sometimes T2*, sometimes a sagittal; now and then one or two missing."""
+    protocol: list[Weighting] = [W.T1, W.T2, W.FLAIR, W.DWI]
+    if rng.random() < 0.7:
+        protocol.append(W.ADC)
+    if rng.random() < 0.4:
+        protocol.append(W.SWI)
+    protocol.append(W.T1_POST)
+    missing = int(rng.choice([0, 1, 2], p=[0.72, 0.2, 0.08]))
+    for _ in range(missing):
+        droppable = [w for w in protocol if w not in (W.T2, W.ADC)]
+        gone = droppable[int(rng.integers(len(droppable)))]
+        protocol.remove(gone)
+        if gone is W.DWI and W.ADC in protocol:
+            protocol.remove(W.ADC)
+    chosen = int(rng.integers(2))
+    plans = [SeriesPlan(NAMES[vendor][w][chosen], _sequence(rng, w, tesla), "axial", noise * _NOISE[w]) for w in protocol]
+    if rng.random() < 0.25:
+        plans.insert(0, SeriesPlan(NAMES[vendor]["sagittal"][chosen], _sequence(rng, W.T1, tesla), "sagittal", noise))
+    return tuple(plans)
+
+
+_NOISE = {W.T1: 1.0, W.T2: 0.8, W.FLAIR: 1.2, W.DWI: 2.0, W.ADC: 2.0, W.SWI: 1.2, W.T1_POST: 1.0}
+
+
+def _sequence(rng: np.random.Generator, weighting: Weighting, tesla: float) -> Sequence:
+    """Parameters within the usual range of a contrast."""
+    if weighting in (W.T1, W.T1_POST):
+        return Sequence(weighting, float(rng.integers(450, 620)), float(rng.integers(8, 14)))
+    if weighting is W.T2:
+        return Sequence(weighting, float(rng.integers(4000, 6200)), float(rng.integers(88, 112)))
+    if weighting is W.FLAIR:
+        tr = float(rng.integers(8500, 10000))
+        return Sequence(weighting, tr, float(rng.integers(100, 128)), ti=round(null_time(TISSUES["csf"].t1, tr) + float(rng.uniform(-60, 20))))
+    if weighting is W.SWI:
+        return Sequence(weighting, float(rng.integers(550, 750)), float(rng.integers(18, 26)), flip=20.0)
+    return Sequence(weighting, float(rng.integers(4500, 6500)), float(rng.integers(75, 98)), b_value=1000.0)
