@@ -18,7 +18,8 @@ from encoder.errors import WeightsError
 from encoder.features import Priority
 from encoder.heads import HeadGroup
 from encoder.networks import Towers
-from encoder.weights import HEADS, TOWERS, Entry, check_names, save_weights, sha256
+from encoder.released import HEADS, TOWERS, save_released
+from encoder.weights import Entry, check_names, sha256
 
 LICENCE = "Official code: MIT (MLNeurosurg/Prima). Weights: under the terms they were obtained on; conversion changes none of them."
 
@@ -65,7 +66,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Release:
+class Parts:
     """The parts of a released model, wherever they came from."""
 
     clip: Node
@@ -96,7 +97,7 @@ def convert(source: Path, tokenizer: Path, tokenizer_config: Path, out: Path, te
     groups, shared, separate = _heads(release, config, half_heads, seen)
     text = dict(stored_tensors(release.clip.attribute("text_model"), seen=seen))
     _refuse_leftovers(release, seen)
-    digest = save_weights(
+    digest = save_released(
         out,
         config,
         {TOWERS: [*towers, *shared], HEADS: separate},
@@ -114,17 +115,17 @@ def convert(source: Path, tokenizer: Path, tokenizer_config: Path, out: Path, te
     return digest
 
 
-def _from_full_model(path: Path) -> Release:
+def _from_full_model(path: Path) -> Parts:
     full = _unwrapped(_node(read_checkpoint(path), path))
     clip = _node(full.attribute("clipmodel"), path)
     visual = _node(clip.attribute("visual_model"), path)
     if full.attribute("clipvisualmodel") is not visual:
         raise WeightsError(f"{path}: expected clipvisualmodel to be clipmodel's visual_model, found another object; this is no released form.")
     heads = {group: {name: _head(pair, path) for name, pair in full.attribute(group).items()} for group in ("diagnosisheads", "referralheads")}
-    return Release(clip, visual, heads["diagnosisheads"], heads["referralheads"], full.attribute("priorityhead"), (path,), full)
+    return Parts(clip, visual, heads["diagnosisheads"], heads["referralheads"], full.attribute("priorityhead"), (path,), full)
 
 
-def _from_components(path: Path) -> Release:
+def _from_components(path: Path) -> Parts:
     """The official component form: a json with clip_ckpt, diagnosis_heads_json, referral_heads_json and priority_head_ckpt, paths beside it."""
     named = _json(path)
     files = [path]
@@ -149,7 +150,7 @@ def _from_components(path: Path) -> Release:
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: expected the official component table, found {type(error).__name__} at {error}; compare it with the official sample.") from error
     rest = [clip, *(head.network for group in heads for head in group.values()), priority]
-    return Release(clip, _node(clip.attribute("visual_model"), clip_path), *heads, priority, tuple(dict.fromkeys(files)), rest)
+    return Parts(clip, _node(clip.attribute("visual_model"), clip_path), *heads, priority, tuple(dict.fromkeys(files)), rest)
 
 
 def _head(pair: Any, path: Path) -> Head:
@@ -190,7 +191,7 @@ def _tokenizer_entries(path: Path) -> Iterator[Entry]:
         yield _entry(f"tokenizer.{name}", tensor)
 
 
-def _heads(release: Release, config: EncoderConfig, half: bool, seen: set[int]) -> tuple[dict[str, HeadGroup], list[Entry], list[Entry]]:
+def _heads(release: Parts, config: EncoderConfig, half: bool, seen: set[int]) -> tuple[dict[str, HeadGroup], list[Entry], list[Entry]]:
     """The head groups; entries of the shared priority head; entries of the separate heads, one column each."""
     groups: dict[str, HeadGroup] = {}
     separate: list[Entry] = []
@@ -233,7 +234,7 @@ def _priority_levels(count: int) -> tuple[str, ...]:
     return tuple(level.value for level in levels)
 
 
-def _refuse_leftovers(release: Release, seen: set[int]) -> None:
+def _refuse_leftovers(release: Parts, seen: set[int]) -> None:
     """Every tensor must have been taken, or be of a kind that is left behind on purpose."""
     left = [path for path, _ in stored_tensors(release.rest, seen=seen)]
     unknown = [path for path in left if not any(re.fullmatch(rf"(\d+\.)?{known}", path) for known in REST_TABLE)]

@@ -5,15 +5,20 @@ Module names follow generative MONAI's `VQVAE`, so that released state dicts loa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from encoder.config import TokenizerConfig
+from encoder.patches import Patches
 
 COMMITMENT = 0.25
 DECAY = 0.5
 EPSILON = 1e-5
+CHUNK = 64  # tokens through the network at once: bounds memory, does not change the result
 
 
 class Convolution(nn.Module):
@@ -123,6 +128,25 @@ class VQVAE(nn.Module):
         """Reconstruction and commitment loss; in training mode the codebook moves."""
         quantised, loss = self.quantizer(self.encode(x))
         return self.decode(quantised), loss
+
+
+@torch.inference_mode()
+def encode_patches(tokenizer: VQVAE, patches: Sequence[Patches]) -> list[Tensor]:
+    """Latents (n, ch, a', b', c'), float32, of each series' tokens. Series of one plane share batches; a doubled token is encoded once.
+
+    Runs in the tokenizer's own number type and on its device.
+    """
+    weight = next(tokenizer.parameters())
+    latents: dict[int, Tensor] = {}
+    for axis in sorted({p.plane_axis for p in patches}):
+        members = [i for i, p in enumerate(patches) if p.plane_axis == axis]
+        firsts = {i: np.unique(patches[i].ids, return_index=True, return_inverse=True)[1:] for i in members}
+        values = np.concatenate([patches[i].values[firsts[i][0]] for i in members])
+        parts = (torch.from_numpy(values[at : at + CHUNK]).unsqueeze(1) for at in range(0, len(values), CHUNK))
+        encoded = torch.cat([tokenizer.encode(part.to(weight)).float() for part in parts])
+        for i, own in zip(members, encoded.split([len(firsts[i][0]) for i in members]), strict=True):
+            latents[i] = own[torch.from_numpy(firsts[i][1]).to(own.device)]
+    return [latents[i] for i in range(len(patches))]
 
 
 def _encoder_blocks(config: TokenizerConfig) -> list[nn.Module]:

@@ -1,0 +1,102 @@
+"""The published encoder on a study: converted weights in, the same features out as from any other weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from encoder.errors import StudyError
+from encoder.features import Priority, Score, StudyFeatures
+from encoder.networks import StudyOutput, Towers, token_rows
+from encoder.patches import Patches, patchify
+from encoder.released import Released, open_released
+from encoder.study import Study
+from encoder.tokenizer import encode_patches
+
+log = logging.getLogger(__name__)
+
+Precision = Literal["float32", "bfloat16"]
+UNKNOWN = "unk"  # what training put where a name was dropped (PRIMA.md 8)
+
+
+class Prima:
+    """Converted Prima weights, ready to encode. Scores are logit - threshold: released weights carry no calibration.
+
+    precision: float32 is exact; bfloat16 is several times as fast where the processor or GPU has it.
+    """
+
+    def __init__(self, weights: Released, precision: Precision = "float32", device: str = "cpu") -> None:
+        self.weights, self.precision = weights, precision
+        self.config, self.hash = weights.config, weights.digest
+        self.device = torch.device(device)
+        self.towers: Towers = weights.towers().to(self.device)
+        kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self.towers.tokenizer.to(dtype=kind, memory_format=torch.channels_last_3d)  # the layout that convolution kernels like
+        self._scorers = {group: weights.scorer(group) for group in weights.heads}
+
+    @classmethod
+    def load(cls, folder: Path, precision: Precision = "float32", device: str = "cpu") -> Prima:
+        """Open what `convert` wrote. Raises WeightsError."""
+        return cls(open_released(folder), precision, device)
+
+    @torch.inference_mode()
+    def encode(self, study: Study) -> StudyFeatures:
+        """Everything the weights know of the study. Raises StudyError when no series gives a token; the study is not changed."""
+        names, patches = self._patches(study)
+        sequences, out = self.embed(patches, names, study.context.description or UNKNOWN)
+        pooled = out.pooled.float().cpu()
+        scores = {group: scorer(pooled)[0] for group, scorer in self._scorers.items()}
+        levels = self.weights.heads["priority"].names
+        return StudyFeatures(
+            embedding=_array(out.clip[0]),
+            registers=_array(out.registers[0]),
+            sequences=_array(sequences),
+            names=names,
+            scores=self._scores("diagnosis", scores["diagnosis"]),
+            referral=self._scores("referral", scores["referral"]),
+            priority=tuple((Priority(level), float(p)) for level, p in zip(levels, scores["priority"].softmax(0), strict=True)),
+            locations=(),
+            out_of_distribution=None,
+            encoder=self.hash,
+        )
+
+    @torch.inference_mode()
+    def embed(self, patches: Sequence[Patches], names: Sequence[str], description: str) -> tuple[Tensor, StudyOutput]:
+        """Tokens of a study's series -> sequence embeddings (s, d_seq) and the study's output."""
+        latents = encode_patches(self.towers.tokenizer, patches)
+        rows = [
+            token_rows(latent, torch.from_numpy(p.positions), p.plane_axis, self.config.patch) for latent, p in zip(latents, patches, strict=True)
+        ]
+        with self._autocast():
+            sequence = self.towers.sequence(torch.cat(rows), [len(r) for r in rows], self.towers.name(names))
+            return sequence.embedding, self.towers.study(sequence.embedding, [len(rows)], self.towers.description([description]))
+
+    def _patches(self, study: Study) -> tuple[tuple[str, ...], list[Patches]]:
+        names, patches = [], []
+        for series in study.series:
+            try:
+                patches.append(patchify(series, self.config.patch))
+                names.append(series.name)
+            except StudyError as error:
+                log.warning("%s", error)
+        if not patches:
+            raise StudyError(f"Study {study.key}: expected a series that gives tokens, found none among {len(study.series)}; nothing to encode.")
+        return tuple(names), patches
+
+    def _scores(self, group: str, values: Tensor) -> tuple[Score, ...]:
+        return tuple(Score(name, value, None) for name, value in zip(self.weights.heads[group].names, values.tolist(), strict=True))
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    return tensor.float().cpu().numpy()
