@@ -29,12 +29,16 @@ class Left:
 
 @dataclass(frozen=True)
 class DifferentialItem:
-    """A ranked diagnosis; probability is None where no calibration exists. evidence: tags such as 'P:glioma', 'L:glioma', 'C3', 'S:FLAIR'."""
+    """A ranked diagnosis; probability is None where no calibration exists.
+
+    evidence: tags such as 'P:glioma', 'L:glioma', 'C3', 'S:FLAIR'. note: what a reader should know of its place here.
+    """
 
     diagnosis: str
     probability: float | None
     score: float | None
     evidence: tuple[str, ...]
+    note: str | None = None
 
 
 @dataclass(frozen=True)
