@@ -66,10 +66,9 @@ class Node:
 
     symbol = ""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        self.state: dict[str, Any] = {}
+    state: dict[str, Any]
 
-    def __new__(cls, *arguments: Any, **named: Any) -> Node:
+    def __new__(cls, *_: Any, **__: Any) -> Node:
         node = super().__new__(cls)
         node.state = {}
         return node
@@ -91,7 +90,9 @@ class Node:
         for place in (self.state, self.state.get("_modules", {})):
             if name in place:
                 return place[name]
-        raise WeightsError(f"Checkpoint: expected {self.symbol} to have '{name}', found {sorted(self.state)} and {sorted(self.children())}; is this a Prima checkpoint?")
+        raise WeightsError(
+            f"Checkpoint: expected {self.symbol} to have '{name}', found {sorted(self.state)}, {sorted(self.children())}; is this Prima's?"
+        )
 
 
 @dataclass
@@ -120,7 +121,9 @@ class StoredTensor:
     def row(self, index: int) -> StoredTensor:
         """Row `index` as a tensor with a first axis of one."""
         if not 0 <= index < self.shape[0]:
-            raise WeightsError(f"{self.storage.path}: expected a column below {self.shape[0]}, found {index}; the head table and its weights disagree.")
+            raise WeightsError(
+                f"{self.storage.path}: expected a column below {self.shape[0]}, found {index}; the head table and its weights disagree."
+            )
         return replace(self, offset=self.offset + index * self.stride[0], shape=(1, *self.shape[1:]))
 
     def read(self) -> Tensor:
@@ -129,7 +132,9 @@ class StoredTensor:
             return torch.empty(self.shape, dtype=self.dtype)
         reach = 1 + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
         if min(self.offset, *self.stride, 0) < 0 or self.offset + reach > self.storage.numel:
-            raise WeightsError(f"{self.storage.path}: a tensor of shape {self.shape} reaches outside its storage of {self.storage.numel} numbers; the file is damaged.")
+            raise WeightsError(
+                f"{self.storage.path}: shape {self.shape} reaches outside its storage of {self.storage.numel} numbers; the file is damaged."
+            )
         raw = bytearray(reach * self.dtype.itemsize)
         with self.storage.path.open("rb") as file:
             file.seek(self.storage.start + self.offset * self.dtype.itemsize)
@@ -151,11 +156,13 @@ def read_checkpoint(path: Path) -> Any:
     except WeightsError:
         raise
     except Exception as error:  # a damaged pickle can fail in any way; none of them ran foreign code
-        raise WeightsError(f"{path}: expected a torch checkpoint, found one that cannot be read ({type(error).__name__}: {error}); copy it again.") from error
+        raise WeightsError(
+            f"{path}: expected a torch checkpoint, found one that cannot be read ({type(error).__name__}: {error}); copy it again."
+        ) from error
 
 
 def stored_tensors(value: Any, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, StoredTensor]]:
-    """Every tensor under a Node or mapping with its dotted path: parameters, buffers, plain attributes; a shared object once, where first met."""
+    """Every tensor under a Node or container with its dotted path: parameters, buffers, plain attributes; a shared object once."""
     seen = set() if seen is None else seen
     if isinstance(value, StoredTensor):
         yield prefix.removesuffix("."), value
@@ -197,7 +204,8 @@ class _InertUnpickler(pickle.Unpickler):
         if module.startswith(LIBRARIES) or symbol == "torch.device" or (module in OFFICIAL_MODULES and name in OFFICIAL_CLASSES):
             return self._classes.setdefault(symbol, type(name.rpartition(".")[2], (Node,), {"symbol": symbol}))
         raise WeightsError(
-            f"{self._path}: names `{symbol}`, which is no part of a Prima checkpoint. The file was refused and nothing in it was run; do not open it with other software."
+            f"{self._path}: names `{symbol}`, which is no part of a Prima checkpoint. "
+            "The file was refused and nothing in it was run; do not open it with other software."
         )
 
     def persistent_load(self, pid: Any) -> Any:
@@ -233,7 +241,9 @@ def _read_zip(path: Path) -> Any:
             raise WeightsError(f"{path}: expected one data.pkl inside, found {len(pickles)}; is this a torch checkpoint?")
         root = pickles[0].removesuffix("data.pkl")
         if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
-            raise WeightsError(f"{path}: expected little-endian numbers, found another byte order; save the checkpoint again on a usual machine.")
+            raise WeightsError(
+                f"{path}: expected little-endian numbers, found another byte order; save the checkpoint again on a usual machine."
+            )
 
         def storage(pid: Any) -> Storage:
             kind, dtype, key, _, numel = pid

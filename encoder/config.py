@@ -21,7 +21,8 @@ class PatchSpec:
     """How a volume becomes tokens (PRIMA.md 1 and 2). Defaults are the published rules; each switch says why one would mend it.
 
     matrix: in-plane size after resampling. patch, thin: token edge in-plane and through-plane, in voxels (thin is doubled later).
-    min_foreground, infill_to, min_kept: the background filter: start percentage p, last bin that is filled, and the count under which p falls.
+    min_foreground, infill_to, min_kept: the background filter: start percentage p, last bin that is filled, count
+    under which p falls.
     max_total: a series with more tokens before filtering is refused; 0 = no limit.
     """
 
@@ -120,7 +121,9 @@ def from_mapping(kind: type[T], values: Mapping[str, Any]) -> T:
     names = [f.name for f in fields(kind)]
     unknown, missing = sorted(set(values) - set(names)), sorted(set(names) - set(values))
     if unknown or missing:
-        raise WeightsError(f"{kind.__name__}: expected the keys {names}, found unknown {unknown}, missing {missing}; was it written by another version?")
+        raise WeightsError(
+            f"{kind.__name__}: expected the keys {names}, found unknown {unknown}, missing {missing}; was it written by another version?"
+        )
     hints = get_type_hints(kind)
     return kind(**{name: from_mapping(hints[name], values[name]) if is_dataclass(hints[name]) else _tuples(values[name]) for name in names})
 

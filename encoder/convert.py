@@ -78,7 +78,9 @@ class Parts:
     rest: Any  # everything, to be walked for tensors that no part claimed
 
 
-def convert(source: Path, tokenizer: Path, tokenizer_config: Path, out: Path, text_tokenizer: Path | None = None, half_heads: bool = False) -> str:
+def convert(
+    source: Path, tokenizer: Path, tokenizer_config: Path, out: Path, text_tokenizer: Path | None = None, half_heads: bool = False
+) -> str:
     """Convert a released model and write `out`; returns the digest of the new weights.
 
     source: the pickled full model, or the official json that names separate component files (CLIP, heads, priority).
@@ -94,7 +96,7 @@ def convert(source: Path, tokenizer: Path, tokenizer_config: Path, out: Path, te
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in Towers(config).state_dict().items()}
     check_names(expected, {entry.name: entry.shape for entry in towers}, source)
-    groups, shared, separate = _heads(release, config, half_heads, seen)
+    groups, shared, separate = _heads(release, half_heads, seen)
     text = dict(stored_tensors(release.clip.attribute("text_model"), seen=seen))
     _refuse_leftovers(release, seen)
     digest = save_released(
@@ -120,13 +122,17 @@ def _from_full_model(path: Path) -> Parts:
     clip = _node(full.attribute("clipmodel"), path)
     visual = _node(clip.attribute("visual_model"), path)
     if full.attribute("clipvisualmodel") is not visual:
-        raise WeightsError(f"{path}: expected clipvisualmodel to be clipmodel's visual_model, found another object; this is no released form.")
-    heads = {group: {name: _head(pair, path) for name, pair in full.attribute(group).items()} for group in ("diagnosisheads", "referralheads")}
+        raise WeightsError(
+            f"{path}: expected clipvisualmodel to be clipmodel's visual_model, found another object; this is no released form."
+        )
+    heads = {
+        group: {name: _head(pair, path) for name, pair in full.attribute(group).items()} for group in ("diagnosisheads", "referralheads")
+    }
     return Parts(clip, visual, heads["diagnosisheads"], heads["referralheads"], full.attribute("priorityhead"), (path,), full)
 
 
 def _from_components(path: Path) -> Parts:
-    """The official component form: a json with clip_ckpt, diagnosis_heads_json, referral_heads_json and priority_head_ckpt, paths beside it."""
+    """The official component form: a json with clip_ckpt, diagnosis_heads_json, referral_heads_json, priority_head_ckpt."""
     named = _json(path)
     files = [path]
 
@@ -148,9 +154,11 @@ def _from_components(path: Path) -> Parts:
         priority_path = member(named["priority_head_ckpt"])
         priority = _unwrapped(_node(read_checkpoint(priority_path), priority_path))
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: expected the official component table, found {type(error).__name__} at {error}; compare it with the official sample.") from error
+        raise WeightsError(
+            f"{path}: expected the official component table, found {type(error).__name__} at {error}; compare it with the official sample."
+        ) from error
     rest = [clip, *(head.network for group in heads for head in group.values()), priority]
-    return Parts(clip, _node(clip.attribute("visual_model"), clip_path), *heads, priority, tuple(dict.fromkeys(files)), rest)
+    return Parts(clip, _node(clip.attribute("visual_model"), clip_path), heads[0], heads[1], priority, tuple(dict.fromkeys(files)), rest)
 
 
 def _head(pair: Any, path: Path) -> Head:
@@ -191,7 +199,7 @@ def _tokenizer_entries(path: Path) -> Iterator[Entry]:
         yield _entry(f"tokenizer.{name}", tensor)
 
 
-def _heads(release: Parts, config: EncoderConfig, half: bool, seen: set[int]) -> tuple[dict[str, HeadGroup], list[Entry], list[Entry]]:
+def _heads(release: Parts, half: bool, seen: set[int]) -> tuple[dict[str, HeadGroup], list[Entry], list[Entry]]:
     """The head groups; entries of the shared priority head; entries of the separate heads, one column each."""
     groups: dict[str, HeadGroup] = {}
     separate: list[Entry] = []
@@ -211,7 +219,11 @@ def _heads(release: Parts, config: EncoderConfig, half: bool, seen: set[int]) ->
     layers = _layers(release.priority, "priority head", seen)
     levels = _priority_levels(layers[-1][0].shape[0])
     groups["priority"] = HeadGroup(levels, (0.0,) * len(levels), tuple(weight.shape[0] for weight, _ in layers[:-1]), separate=False)
-    shared = [_entry(f"heads.priority.layers.{i}.{kind}", tensor) for i, pair in enumerate(layers) for kind, tensor in zip(("weight", "bias"), pair, strict=True)]
+    shared = [
+        _entry(f"heads.priority.layers.{i}.{kind}", tensor)
+        for i, pair in enumerate(layers)
+        for kind, tensor in zip(("weight", "bias"), pair, strict=True)
+    ]
     return groups, shared, separate
 
 
@@ -239,7 +251,7 @@ def _refuse_leftovers(release: Parts, seen: set[int]) -> None:
     left = [path for path, _ in stored_tensors(release.rest, seen=seen)]
     unknown = [path for path in left if not any(re.fullmatch(rf"(\d+\.)?{known}", path) for known in REST_TABLE)]
     if unknown:
-        raise WeightsError(f"Checkpoint: {len(unknown)} unknown tensors: {', '.join(unknown)}; nothing was written. Is it a newer release than this version knows?")
+        raise WeightsError(f"Checkpoint: {len(unknown)} unknown tensors: {', '.join(unknown)}; nothing was written. Is it a newer release?")
 
 
 def _config(visual: Node, tokenizer: TokenizerConfig) -> EncoderConfig:
@@ -290,7 +302,9 @@ def _tokenizer_sizes(path: Path) -> TokenizerConfig:
 def _parameter(node: Node, name: str) -> StoredTensor:
     tensor = node.state.get("_parameters", {}).get(name)
     if not isinstance(tensor, StoredTensor):
-        raise WeightsError(f"Checkpoint: expected {node.symbol} to hold the tensor '{name}', found {sorted(node.state.get('_parameters', {}))}.")
+        raise WeightsError(
+            f"Checkpoint: expected {node.symbol} to hold the tensor '{name}', found {sorted(node.state.get('_parameters', {}))}."
+        )
     return tensor
 
 
@@ -300,7 +314,9 @@ def _unwrapped(node: Node) -> Node:
 
 def _node(value: Any, path: Path | None = None) -> Node:
     if not isinstance(value, Node):
-        raise WeightsError(f"{path or 'Checkpoint'}: expected a pickled module, found {type(value).__name__}; name the full model (or the json of its components) first.")
+        raise WeightsError(
+            f"{path or 'Checkpoint'}: expected a pickled module, found {type(value).__name__}; name the full model (or its json) first."
+        )
     return value
 
 

@@ -23,10 +23,36 @@ GPT2_TABLE = (
     r"h\.\d+\.mlp\.(?:c_fc|c_proj)\.(?:weight|bias)",
 )
 GPT2_MASKS = r"h\.\d+\.attn\.(?:bias|masked_bias)"  # constants that older versions of transformers stored
-GPT2_FACTS = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "activation_function", "layer_norm_epsilon", "bos_token_id", "eos_token_id")
+GPT2_FACTS = (
+    "vocab_size",
+    "n_positions",
+    "n_embd",
+    "n_layer",
+    "n_head",
+    "n_inner",
+    "activation_function",
+    "layer_norm_epsilon",
+    "bos_token_id",
+    "eos_token_id",
+)
 HEAD_FOLDERS = (("0", "2_LayerNorm", "norm"), ("1", "3_Dense", "linear"), ("2", "4_LayerNorm", "norm"))
-MODULES = ("", "Transformer"), ("1_Pooling", "Pooling"), ("2_LayerNorm", "LayerNorm"), ("3_Dense", "Dense"), ("4_LayerNorm", "LayerNorm"), ("5_Normalize", "Normalize")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt")
+MODULES = (
+    ("", "Transformer"),
+    ("1_Pooling", "Pooling"),
+    ("2_LayerNorm", "LayerNorm"),
+    ("3_Dense", "Dense"),
+    ("4_LayerNorm", "LayerNorm"),
+    ("5_Normalize", "Normalize"),
+)
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
 
 
 def write_text_tower(tower: Node, tensors: Mapping[str, StoredTensor], tokenizer: Path, out: Path) -> None:
@@ -36,16 +62,27 @@ def write_text_tower(tower: Node, tensors: Mapping[str, StoredTensor], tokenizer
     """
     found = [tokenizer / name for name in TOKENIZER_FILES if (tokenizer / name).is_file()]
     if not any(path.name in ("tokenizer.json", "vocab.json") for path in found):
-        raise WeightsError(f"{tokenizer}: expected a Hugging Face tokenizer folder (tokenizer.json), found {sorted(p.name for p in found)}; name it with --tokenizer.")
+        raise WeightsError(
+            f"{tokenizer}: expected a tokenizer folder (tokenizer.json), found {sorted(p.name for p in found)}; name one with --tokenizer."
+        )
     model, head = _sorted(tensors)
     facts = _facts(tower)
     out.mkdir(parents=True)
     _write_json(out / "config.json", {"architectures": ["GPT2Model"], "model_type": "gpt2", **facts})
     write_safetensors(out / "model.safetensors", [_entry(name, tensor) for name, tensor in model.items()])
-    _write_json(out / "modules.json", [{"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"} for i, (path, kind) in enumerate(MODULES)])
+    _write_json(
+        out / "modules.json",
+        [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (path, kind) in enumerate(MODULES)
+        ],
+    )
     _write_json(out / "sentence_bert_config.json", {"max_seq_length": min(LONGEST, facts["n_positions"]), "do_lower_case": False})
     (out / "1_Pooling").mkdir()
-    _write_json(out / "1_Pooling" / "config.json", {"word_embedding_dimension": facts["n_embd"], "pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False})
+    _write_json(
+        out / "1_Pooling" / "config.json",
+        {"word_embedding_dimension": facts["n_embd"], "pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False},
+    )
     for place, folder, module in HEAD_FOLDERS:
         _write_head_part(out / folder, module, {kind: head[f"{place}.{kind}"] for kind in ("weight", "bias")})
     (out / "5_Normalize").mkdir()
@@ -90,7 +127,10 @@ def _write_head_part(folder: Path, module: str, tensors: Mapping[str, StoredTens
         _write_json(folder / "config.json", {"dimension": weight.shape[0]})
     else:
         activation = "torch.nn.modules.linear.Identity"
-        _write_json(folder / "config.json", {"in_features": weight.shape[1], "out_features": weight.shape[0], "bias": True, "activation_function": activation})
+        _write_json(
+            folder / "config.json",
+            {"in_features": weight.shape[1], "out_features": weight.shape[0], "bias": True, "activation_function": activation},
+        )
     write_safetensors(folder / "model.safetensors", [_entry(f"{module}.{kind}", tensor) for kind, tensor in tensors.items()])
 
 

@@ -39,7 +39,10 @@ class SharedHeads(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(b, width) -> (b, names): logit - threshold."""
-        return _mlp(pooled, [(layer.weight, layer.bias) for layer in self.layers]) - self.thresholds
+        *hidden, last = self.layers
+        for layer in hidden:
+            pooled = F.relu(layer(pooled))
+        return last(pooled) - self.thresholds  # type: ignore[no-any-return]
 
 
 class SeparateHeads:
@@ -73,4 +76,4 @@ def _mlp(x: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
 def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if weight.dtype == x.dtype:
         return F.linear(x, weight, bias)
-    return torch.cat([x @ rows.to(x.dtype).T for rows in weight.split(ROWS)], dim=1) + bias.to(x.dtype)
+    return torch.cat([x @ rows.to(x.dtype).T for rows in torch.split(weight, ROWS)], dim=1) + bias.to(x.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ class NameEncoder(nn.Module):
         codes = [character_codes(name) for name in names]
         lengths = [len(c) for c in codes]
         device = self.embed.weight.device
-        characters = self.embed(torch.tensor(sum(codes, []), device=device))
+        characters = self.embed(torch.tensor(list(chain(*codes)), device=device))
         places = torch.cat([torch.arange(n, device=device) for n in lengths])
         packed = torch.cat([characters, sine_cosine(places, NAME_POSITION_WIDTH).to(characters.dtype)], dim=1)
         ends = torch.tensor(lengths, device=device).cumsum(0) - 1
@@ -126,11 +127,11 @@ def sine_cosine(places: Tensor, width: int) -> Tensor:
 def _with_front(registers: Tensor, first: Tensor, rows: Tensor, lengths: Sequence[int]) -> tuple[Tensor, list[int]]:
     """Pack [registers, first, rows] of each segment; returns the rows and each segment's length."""
     front = torch.cat([registers.to(rows.dtype).expand(len(lengths), -1, -1), first.to(rows.dtype).unsqueeze(1)], dim=1)
-    pieces = [piece for pair in zip(front.unbind(), rows.split(list(lengths)), strict=True) for piece in pair]
-    return torch.cat(pieces), [length + front.shape[1] for length in lengths]
+    parts = torch.split(rows, list(lengths))
+    return torch.cat(list(chain(*zip(front.unbind(), parts, strict=True)))), [length + front.shape[1] for length in lengths]
 
 
 def _split_front(rows: Tensor, count: int, segments: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Undo `_with_front`: the registers (s, count, w), and the packed rows without registers and first."""
-    parts = rows.split(list(segments))
+    parts = torch.split(rows, list(segments))
     return torch.stack([part[:count] for part in parts]), torch.cat([part[count + 1 :] for part in parts])

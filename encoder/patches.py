@@ -61,7 +61,9 @@ def cut(volume: Volume, spec: PatchSpec) -> Patches:
     grid = tuple((n + b + a) // s for n, b, a, s in zip(volume.values.shape, before, after, size, strict=True))
     total = int(np.prod(grid))
     if spec.max_total and total > spec.max_total:
-        raise StudyError(f"expected at most {spec.max_total} tokens, found {total} in a volume of {volume.values.shape}; the series is left out.")
+        raise StudyError(
+            f"expected at most {spec.max_total} tokens, found {total} in a volume of {volume.values.shape}; the series is left out."
+        )
     padded = np.pad(volume.values.astype(np.float32), list(zip(before, after, strict=True)))
     scaled, mask = _scale(padded, spec)
     foreground = _split(mask, size).reshape(total, -1).mean(axis=1, dtype=np.float64) * 100

@@ -39,13 +39,18 @@ class Prima:
         self.device = torch.device(device)
         self.towers: Towers = weights.towers().to(self.device)
         kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        self.towers.tokenizer.to(dtype=kind, memory_format=torch.channels_last_3d)  # the layout that convolution kernels like
+        self.towers.tokenizer.to(kind).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # what kernels like
         self._scorers = {group: weights.scorer(group) for group in weights.heads}
 
     @classmethod
     def load(cls, folder: Path, precision: Precision = "float32", device: str = "cpu") -> Prima:
         """Open what `convert` wrote. Raises WeightsError."""
         return cls(open_released(folder), precision, device)
+
+    @property
+    def trained_heads(self) -> frozenset[str]:
+        """Names of the diagnoses that the weights can score."""
+        return frozenset(self.weights.heads["diagnosis"].names)
 
     @torch.inference_mode()
     def encode(self, study: Study) -> StudyFeatures:
@@ -73,7 +78,8 @@ class Prima:
         """Tokens of a study's series -> sequence embeddings (s, d_seq) and the study's output."""
         latents = encode_patches(self.towers.tokenizer, patches)
         rows = [
-            token_rows(latent, torch.from_numpy(p.positions), p.plane_axis, self.config.patch) for latent, p in zip(latents, patches, strict=True)
+            token_rows(latent, torch.from_numpy(p.positions), p.plane_axis, self.config.patch)
+            for latent, p in zip(latents, patches, strict=True)
         ]
         with self._autocast():
             sequence = self.towers.sequence(torch.cat(rows), [len(r) for r in rows], self.towers.name(names))
@@ -88,7 +94,9 @@ class Prima:
             except StudyError as error:
                 log.warning("%s", error)
         if not patches:
-            raise StudyError(f"Study {study.key}: expected a series that gives tokens, found none among {len(study.series)}; nothing to encode.")
+            raise StudyError(
+                f"Study {study.key}: expected a series that gives tokens, found none among {len(study.series)}; nothing to encode."
+            )
         return tuple(names), patches
 
     def _scores(self, group: str, values: Tensor) -> tuple[Score, ...]:

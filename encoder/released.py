@@ -55,7 +55,9 @@ class Released:
             mapped = opened(self.directory / HEADS)
             return SeparateHeads(lambda name: mapped.get_tensor(f"{group}.{name}"), kind)
         prefix = f"heads.{group}."
-        own = {name.removeprefix(prefix): tensor for name, tensor in read_weights(self.directory / TOWERS).items() if name.startswith(prefix)}
+        own = {
+            name.removeprefix(prefix): tensor for name, tensor in read_weights(self.directory / TOWERS).items() if name.startswith(prefix)
+        }
         return load_strictly(SharedHeads(self.config.study.registers * self.config.study.width, kind), own, self.directory / TOWERS)
 
 
@@ -67,7 +69,9 @@ def open_released(directory: Path, verify: bool = False) -> Released:
     manifest = _manifest(directory)
     for file, expected in manifest["files"].items():
         if (verify or file == TOWERS) and (found := sha256(directory / file)) != expected:
-            raise WeightsError(f"{directory / file}: expected sha256 {expected[:12]}, found {found[:12]}; the file was changed or damaged: copy it again.")
+            raise WeightsError(
+                f"{directory / file}: expected sha256 {expected[:12]}, found {found[:12]}; the file was changed or damaged: copy it again."
+            )
     return Released(
         directory=directory,
         config=from_mapping(EncoderConfig, manifest["config"]),
@@ -84,7 +88,10 @@ def save_released(
     heads: Mapping[str, HeadGroup],
     provenance: Mapping[str, Any],
 ) -> str:
-    """Write a folder of converted weights, all of it or nothing, and return its digest. Raises WeightsError where `directory` already has content."""
+    """Write a folder of converted weights, all of it or nothing, and return its digest.
+
+    Raises WeightsError where `directory` already has content.
+    """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise WeightsError(f"{directory}: expected a new or empty folder, found content; name another with --out.")
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -112,9 +119,13 @@ def _manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: expected the json of converted weights, found none that can be read ({error}); name a folder that `prima convert` wrote.") from error
+        raise WeightsError(
+            f"{path}: expected the json of converted weights, found none readable ({error}); name a folder that `prima convert` wrote."
+        ) from error
     if manifest.get("format") != FORMAT:
-        raise WeightsError(f"{path}: expected format {FORMAT}, found {manifest.get('format')!r}; convert the weights again with this version.")
+        raise WeightsError(
+            f"{path}: expected format {FORMAT}, found {manifest.get('format')!r}; convert the weights again with this version."
+        )
     return manifest
 
 

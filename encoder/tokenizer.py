@@ -144,7 +144,7 @@ def encode_patches(tokenizer: VQVAE, patches: Sequence[Patches]) -> list[Tensor]
         values = np.concatenate([patches[i].values[firsts[i][0]] for i in members])
         parts = (torch.from_numpy(values[at : at + CHUNK]).unsqueeze(1) for at in range(0, len(values), CHUNK))
         encoded = torch.cat([tokenizer.encode(part.to(weight)).float() for part in parts])
-        for i, own in zip(members, encoded.split([len(firsts[i][0]) for i in members]), strict=True):
+        for i, own in zip(members, torch.split(encoded, [len(firsts[i][0]) for i in members]), strict=True):
             latents[i] = own[torch.from_numpy(firsts[i][1]).to(own.device)]
     return [latents[i] for i in range(len(patches))]
 
@@ -152,7 +152,9 @@ def encode_patches(tokenizer: VQVAE, patches: Sequence[Patches]) -> list[Tensor]
 def _encoder_blocks(config: TokenizerConfig) -> list[nn.Module]:
     blocks: list[nn.Module] = []
     previous = 1
-    for channels, hidden, (stride, kernel, dilation, padding) in zip(config.channels, config.residual_channels, config.downsample, strict=True):
+    for channels, hidden, (stride, kernel, dilation, padding) in zip(
+        config.channels, config.residual_channels, config.downsample, strict=True
+    ):
         blocks.append(Convolution(nn.Conv3d(previous, channels, kernel, stride, padding, dilation)))
         blocks += [ResidualUnit(channels, hidden) for _ in range(config.residual_layers)]
         previous = channels

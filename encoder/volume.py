@@ -12,7 +12,18 @@ from encoder.config import PatchSpec
 from encoder.study import Series
 
 SHRINK = 1.5  # beyond this factor plain linear interpolation would skip pixels
-PIXEL_TYPE_IDS = {"int8": 0, "uint8": 1, "int16": 2, "uint16": 3, "int32": 4, "uint32": 5, "int64": 6, "uint64": 7, "float32": 8, "float64": 9}
+PIXEL_TYPE_IDS = {
+    "int8": 0,
+    "uint8": 1,
+    "int16": 2,
+    "uint16": 3,
+    "int32": 4,
+    "uint32": 5,
+    "int64": 6,
+    "uint64": 7,
+    "float32": 8,
+    "float64": 9,
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,9 @@ def canonical(series: Series, spec: PatchSpec) -> Volume:
     return _to_patient_axes(values.astype(stored if spec.pixel_type_fill else np.float32), affine)
 
 
-def _resample(values: NDArray[Any], affine: NDArray[np.float64], axis: int, spec: PatchSpec, fill: int | None) -> tuple[NDArray[Any], NDArray[np.float64]]:
+def _resample(
+    values: NDArray[Any], affine: NDArray[np.float64], axis: int, spec: PatchSpec, fill: int | None
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Bring one in-plane axis to spec.matrix; first pixel centre stays where it is unless areas are averaged."""
     size, matrix = values.shape[axis], spec.matrix
     if size == matrix:

@@ -100,15 +100,19 @@ def check_names(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tup
     faults += [f"{name} is {found[name]}, expected {expected[name]}" for name in shared if found[name] != expected[name]]
     if faults:
         listed = "; ".join(faults)
-        raise WeightsError(f"{source}: expected this architecture's tensors, found {len(faults)} differences: {listed}. Nothing was loaded.")
+        raise WeightsError(
+            f"{source}: expected this architecture's tensors, found {len(faults)} differences: {listed}. Nothing was loaded."
+        )
 
 
 def opened(path: Path) -> Any:
     """A safetensors file, mapped: `get_tensor` reads pages as they are used. Raises WeightsError where it is missing or unreadable."""
     try:
-        return safe_open(path, framework="pt")  # type: ignore[no-untyped-call]
+        return safe_open(path, framework="pt")
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: expected a readable safetensors file, found none ({error}); copy or convert the weights again.") from error
+        raise WeightsError(
+            f"{path}: expected a readable safetensors file, found none ({error}); copy or convert the weights again."
+        ) from error
 
 
 def sha256(path: Path) -> str:

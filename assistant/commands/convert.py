@@ -16,7 +16,9 @@ def convert(
     config: Annotated[Path, typer.Option("--config", help="The official tokenizer_config.json: the tokenizer's sizes.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write; new or empty.")],
     text_tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="Hugging Face folder of the text tower's tokenizer.")] = None,
-    half_heads: Annotated[bool, typer.Option("--half-heads", help="Store the heads as float16: half the size, right to about 1e-3.")] = False,
+    half_heads: Annotated[
+        bool, typer.Option("--half-heads", help="Store the heads as float16: half the size, right to about 1e-3.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Convert released Prima weights to safetensors. Nothing in the files is run; a file that tries to is refused."""
