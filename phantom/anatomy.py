@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from phantom import atlas
+from phantom.atlas import Grid
 from phantom.shape import Floats, Mass
 
 STEP = 4.0  # mm between nodes
@@ -44,8 +43,8 @@ def nodes() -> Floats:
     return np.stack([x, y, z], -1).reshape(-1, 3)
 
 
-def field(anatomy: Anatomy, masses: tuple[Mass, ...]) -> Tensor:
-    """The backward displacement (x, y, z mm) and three noise channels of individual folding, float32 (6, z, y, x) on the nodes."""
+def field(anatomy: Anatomy, masses: tuple[Mass, ...]) -> Grid:
+    """The backward displacement (x, y, z mm), then three maps of noise for individual folding."""
     rng = np.random.default_rng(anatomy.seed)
     points = nodes()
     moved = points / np.asarray(anatomy.scale, np.float32)
@@ -54,12 +53,21 @@ def field(anatomy: Anatomy, masses: tuple[Mass, ...]) -> Tensor:
     if anatomy.ventricles:
         direction, distance = _ventricle_field()
         moved = moved - direction * _growth(distance, anatomy.ventricles)[:, None]
-    control = rng.normal(0, 1.0, (3, 7, 8, 7))
-    zoom = np.array(NODES) / control.shape[1:]
-    smooth = np.stack([ndimage.zoom(c, zoom, order=3)[: NODES[0], : NODES[1], : NODES[2]] for c in control])
-    displacement = (moved - points).T.reshape(3, *NODES) + 2.2 * smooth
-    folding = ndimage.gaussian_filter(rng.standard_normal((3, *NODES), dtype=np.float32), (0, 0.6, 0.6, 0.6)) * 3.3
-    return torch.from_numpy(np.concatenate([displacement, folding]).astype(np.float32))
+    displacement = moved - points + 2.6 * smooth_noise(rng, NODES, (6, 7, 6), 3).reshape(-1, 3)
+    folding = ndimage.gaussian_filter(rng.standard_normal((*NODES, 3), dtype=np.float32), (0.6, 0.6, 0.6, 0)) * 3.3
+    values = np.concatenate([displacement, folding.reshape(-1, 3)], 1).astype(np.float32)
+    return Grid(torch.from_numpy(values), NODES, LOW, STEP)
+
+
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int], waves: tuple[int, int, int], maps: int) -> Floats:
+    """Smooth noise of about unit variance (z, y, x, maps): random sums of the lowest `waves` cosines along each axis, the higher the weaker."""
+    strength = 1 / (1 + np.hypot(np.hypot(*np.ogrid[: waves[0], : waves[1]])[:, :, None], np.arange(waves[2])[None, None]))
+    spectrum = rng.normal(size=(*waves, maps)) * (strength / np.sqrt((strength**2).sum() / 2.83))[..., None]
+    for axis, (size, count) in enumerate(zip(shape, waves, strict=True)):
+        basis = np.cos(np.pi * (np.arange(size)[:, None] + 0.5) / size * np.arange(count))
+        spectrum = np.moveaxis(np.tensordot(basis, spectrum, (1, axis)), 0, axis)
+    noise: Floats = spectrum.astype(np.float32)
+    return noise
 
 
 def shift_of_midline(masses: tuple[Mass, ...]) -> float:
@@ -71,26 +79,18 @@ def shift_of_midline(masses: tuple[Mass, ...]) -> float:
     return float(pushed[np.abs(pushed).argmax()])
 
 
-def to_head(backward: Tensor, atlas_points: NDArray[np.float64]) -> NDArray[np.float64]:
+def to_head(backward: Grid, atlas_points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where atlas points (n, 3) lie in this head: the backward field inverted by fixed-point iteration."""
-    target = torch.from_numpy(atlas_points.astype(np.float32))
-    found = target.clone()
+    found = atlas_points.astype(np.float32)
     for _ in range(4):
-        found = target - sample(backward[:3], found, LOW, STEP, "bilinear").T
-    return found.numpy().astype(np.float64)
-
-
-def sample(volume: Tensor, points: Tensor, lower: Floats, spacing: float, mode: str) -> Tensor:
-    """Values (c, n) of a volume (c, z, y, x) at points (n, 3) in LPS mm; the border value outside."""
-    size = torch.tensor([n - 1 for n in volume.shape[:0:-1]], dtype=torch.float32)
-    grid = (points - torch.from_numpy(lower[::-1].copy())) * (2 / (spacing * size)) - 1
-    return grid_sample(volume[None], grid[None, None, None], mode, "border", align_corners=True)[0, :, 0, 0]
+        found = atlas_points.astype(np.float32) - backward.at(found)[:, :3]
+    return found.astype(np.float64)
 
 
 def _push(masses: tuple[Mass, ...], points: Floats) -> Floats:
     """The masses' displacement (n, 3) of tissue now at these points; the skull does not move."""
-    depth = sample(atlas.load().channels[atlas.CHANNELS.index("depth")][None], torch.from_numpy(points), atlas.LOWER, atlas.SPACING, "bilinear")
-    held = np.clip(depth[0].numpy() / np.float32(SKULL), 0, 1)
+    depth = atlas.load().channels.at(points)[:, atlas.CHANNELS.index("depth")]
+    held = np.clip(depth / np.float32(SKULL), 0, 1)
     total = np.zeros_like(points)
     for mass in masses:
         total += mass.displacement(points)
@@ -112,6 +112,6 @@ def _ventricle_field() -> tuple[Floats, Floats]:
     signed = ndimage.distance_transform_edt(~inside, sampling=atlas.SPACING) - ndimage.distance_transform_edt(inside, sampling=atlas.SPACING)
     smooth = ndimage.gaussian_filter(signed, 1.6).astype(np.float32)
     gradient = np.stack(np.gradient(smooth, atlas.SPACING)[::-1])
-    both = torch.from_numpy(np.concatenate([gradient, smooth[None]]).astype(np.float32))
-    found = sample(both, torch.from_numpy(nodes()), atlas.LOWER, atlas.SPACING, "bilinear").numpy()
-    return np.ascontiguousarray(found[:3].T), found[3]
+    both = np.concatenate([gradient, smooth[None]]).astype(np.float32).reshape(4, -1).T
+    found = Grid(torch.from_numpy(np.ascontiguousarray(both)), atlas.SHAPE, atlas.LOWER, atlas.SPACING).at(nodes())
+    return np.ascontiguousarray(found[:, :3]), found[:, 3]

@@ -207,13 +207,14 @@ def build() -> dict[str, Volume]:
 
     channels = {"grey": grey, "white": white, "csf": csf, "deep grey": deep_grey, "ventricle": ventricles}
     paint = [("muscle", muscle), ("fat", np.maximum(fat, 0)), ("bone", np.maximum(bone, petrous)), ("marrow", marrow), ("fat", orbit * (bone < 0.7)),
-             ("muscle", nerve), ("water", eye), ("air", air), ("gland", gland), ("gland", choroid * 0.8), ("dura", falx), ("vessel", vessel)]  # fmt: skip
+             ("muscle", nerve), ("water", eye), (None, air), ("gland", gland), ("gland", choroid * 0.8), ("dura", falx), ("vessel", vessel)]  # fmt: skip
     layers = {name: np.zeros(SHAPE, np.float32) for name in CHANNELS if name not in channels} | channels
     for name, fraction in paint:
         for other in CHANNELS:
             if other not in ("ventricle", "depth", "ventricle distance", name):
                 layers[other] = layers[other] * (1 - fraction)
-        layers[name] = layers[name] * (1 - fraction) + fraction
+        if name:
+            layers[name] = layers[name] * (1 - fraction) + fraction
     layers["depth"] = np.clip(-signed, 0, 63.75) / 63.75
     away = ndimage.distance_transform_edt(ventricles < 0.5, sampling=SPACING)
     layers["ventricle distance"] = np.clip(away, 0, 63.75) / 63.75

@@ -75,7 +75,7 @@ def labels(phantom: Phantom, affine: NDArray[np.float64], shape: tuple[int, int,
 def of_maps(phantom: Phantom, maps: Maps, shape: tuple[int, int, int]) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.uint8]]:
     """Masks and regions (i, j, k) of an already sampled grid."""
     lower, top = atlas.LOWER[::-1], np.array(atlas.SHAPE[::-1]) - 1
-    index = np.clip(np.rint((maps.atlas_points.numpy() - lower) / np.float32(atlas.SPACING)).astype(np.int32), 0, top)
+    index = np.clip(np.rint((maps.atlas_points - lower) / np.float32(atlas.SPACING)).astype(np.int32), 0, top)
     nearest = atlas.load().regions[index[:, 2], index[:, 1], index[:, 0]]
     for lesion in phantom.lesions:
         if lesion.region in EXTRA_AXIAL and lesion.name in maps.masks:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from phantom import anatomy, atlas
+from phantom.atlas import Grid
 from phantom.shape import Mass, Point, Shape
 from phantom.signal import Weighting
 
@@ -60,7 +60,7 @@ class Scene:
     """A head to draw a lesion into: random numbers, the head's backward field, the side (+1 the patient's left), the patient's age."""
 
     rng: np.random.Generator
-    backward: Tensor
+    backward: Grid
     sign: int
     age: int
 
@@ -92,10 +92,7 @@ class Scene:
 
     def displacement(self, point: Point) -> NDArray[np.float64]:
         """The backward displacement at a point of the head, mm."""
-        import torch
-
-        found = anatomy.sample(self.backward[:3], torch.tensor([point], dtype=torch.float32), anatomy.LOW, anatomy.STEP, "bilinear")
-        return found[:, 0].numpy().astype(np.float64)
+        return self.backward.at(np.array([point], np.float32))[0, :3].astype(np.float64)
 
     def seed(self) -> int:
         """A seed for a shape's noise."""

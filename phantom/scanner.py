@@ -7,15 +7,14 @@ sampled once per grid and shared by the series on it; a series is a weighted sum
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from phantom import anatomy, atlas
-from phantom.lesion import Lesion, Part
+from phantom.atlas import Grid
+from phantom.lesion import Part
 from phantom.shape import Box, Floats, Surroundings
 from phantom.signal import Sequence, Weighting, signal
 from phantom.study import Phantom
@@ -26,7 +25,8 @@ MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 HEAD: Box = ((-92.0, -110.0, -70.0), (92.0, 122.0, 96.0))  # LPS mm; beyond it there is air
 BRAIN = ("grey", "white", "deep grey")
 INSIDE = (*BRAIN, "csf", "gland", "dura", "vessel")
-DARK = 1e-3
+DARK = 1e-3  # share of a point below which a part is not painted
+INSIDE_MASK = 0.4  # share of a point from which it belongs to a lesion's mask
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Rendered:
 class Maps:
     """Tissue fractions of a head inside a box of a grid.
 
-    window: slices (k, j, i) of the box in the grid. shape: (k, j, i) of the box. fractions: float32 (tissue, n), n running over k, j, i.
-    tissues: names of the rows. masks: labelled lesion masks, bool (n,). points: head frame, mm (n, 3).
+    window: slices (k, j, i) of the box in the grid. shape: (k, j, i) of the box. fractions: float32 (n, tissue), n running over k, j, i.
+    tissues: names of the columns. masks: labelled lesion masks, bool (n,). atlas_points: where each point is in the atlas, mm (n, 3).
     """
 
     window: tuple[slice, slice, slice]
@@ -66,8 +66,7 @@ class Maps:
     tissues: tuple[str, ...]
     fractions: Floats
     masks: dict[str, NDArray[np.bool_]]
-    atlas_points: torch.Tensor
-    points: Floats
+    atlas_points: Floats
 
 
 def render(phantom: Phantom, noise: bool = True) -> tuple[Rendered, ...]:
@@ -130,7 +129,7 @@ def head_frame(style: Style) -> NDArray[np.float64]:
     return matrix
 
 
-def sample_head(phantom: Phantom, backward: torch.Tensor, affine: NDArray[np.float64], shape: tuple[int, int, int]) -> Maps:
+def sample_head(phantom: Phantom, backward: Grid, affine: NDArray[np.float64], shape: tuple[int, int, int]) -> Maps:
     """Tissue fractions and lesion masks of the unmirrored head on a grid (i, j, k), within the head's bounding box."""
     to_head = head_frame(phantom.style) @ affine
     low, high = _index_box(np.linalg.inv(to_head), HEAD, (0, 0, 0), shape)
@@ -139,24 +138,23 @@ def sample_head(phantom: Phantom, backward: torch.Tensor, affine: NDArray[np.flo
     matrix = to_head.astype(np.float32)
     points = np.stack([i.ravel(), j.ravel(), k.ravel()], 1) @ matrix[:3, :3].T + matrix[:3, 3]
     size = (len(axes[2]), len(axes[1]), len(axes[0]))
-    at = torch.from_numpy(points)
-    moved = anatomy.sample(backward, at, anatomy.LOW, anatomy.STEP, "bilinear")
-    source = at + moved[:3].T
-    found = anatomy.sample(atlas.load().channels, source, atlas.LOWER, atlas.SPACING, "bilinear").numpy()
+    moved = backward.at(points)
+    source = points + moved[:, :3]
+    found = atlas.load().channels.at(source)
     extra = tuple(dict.fromkeys(part.tissue for lesion in phantom.lesions for part in lesion.parts if part.tissue not in atlas.TISSUES))
     tissues = (*atlas.TISSUES, *extra)
-    fractions = np.zeros((len(tissues), len(points)), np.float32)
-    fractions[: len(atlas.TISSUES)] = found[: len(atlas.TISSUES)]
-    _fold(fractions, found[atlas.CHANNELS.index("ventricle")], moved[3:].numpy(), phantom.anatomy.sulci)
-    around = Surroundings(found[atlas.CHANNELS.index("depth")], found[atlas.CHANNELS.index("ventricle distance")])
+    fractions = np.zeros((len(points), len(tissues)), np.float32)
+    fractions[:, : len(atlas.TISSUES)] = found[:, : len(atlas.TISSUES)]
+    _fold(fractions, found[:, atlas.CHANNELS.index("ventricle")], moved[:, 3:], phantom.anatomy.sulci)
+    around = Surroundings(found[:, atlas.CHANNELS.index("depth")], found[:, atlas.CHANNELS.index("ventricle distance")])
     masks: dict[str, NDArray[np.bool_]] = {}
     to_index = np.linalg.inv(to_head)
-    base = fractions.copy() if phantom.lesions else fractions
+    room = _room(fractions, found) if phantom.lesions else {}
     for lesion in phantom.lesions:
         for part in lesion.parts:
-            _paint(part, lesion, fractions, base, found, tissues, masks, points, around, to_index, low, size)
+            _paint(part, fractions, room, tissues, masks, points, around, to_index, low, size)
     window = (slice(low[2], high[2]), slice(low[1], high[1]), slice(low[0], high[0]))
-    return Maps(window, size, tissues, fractions, masks, source, points)
+    return Maps(window, size, tissues, fractions, masks, source)
 
 
 def _index_box(to_index: NDArray[np.float64], box: Box, low: tuple[int, ...], high: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -170,46 +168,43 @@ def _index_box(to_index: NDArray[np.float64], box: Box, low: tuple[int, ...], hi
 
 def _fold(fractions: Floats, ventricle: Floats, folding: Floats, sulci: float) -> None:
     """Turn the average's soft grey, white and csf into one person's: sharper, shifted by smooth noise, sulci narrower or wider; in place."""
-    rows = [atlas.TISSUES.index(name) for name in ("grey", "white", "csf")]
-    parts = fractions[rows]
-    total = parts.sum(0)
-    cortex = total - np.minimum(ventricle, total)
-    noise = folding * np.float32(0.55)
-    noise[2] += np.float32(sulci)
-    sharp = np.maximum(parts, 0) ** np.float32(1.7) * np.exp(noise * np.clip(cortex, 0, 1))
-    sharp *= total / np.maximum(sharp.sum(0), np.float32(1e-6))
-    fractions[rows] = sharp
+    parts = fractions[:, :3]  # grey, white, csf
+    total = parts.sum(1)
+    mixed = np.flatnonzero((total > 0.01) & (parts.max(1) < 0.995 * total))
+    parts, total = parts[mixed], total[mixed]
+    cortex = np.clip(total - ventricle[mixed], 0, 1)
+    noise = folding[mixed] * np.float32(0.55)
+    noise[:, 2] += np.float32(sulci)
+    sharp = parts ** np.float32(1.7) * np.exp(noise * cortex[:, None])
+    fractions[mixed, :3] = sharp * (total / np.maximum(sharp.sum(1), np.float32(1e-6)))[:, None]
+
+
+def _room(fractions: Floats, found: Floats) -> dict[str, Floats]:
+    """How much of each point is tissue that a part may replace, by the name of what lies `within`."""
+    rooms = {"white": ("white",), "brain": BRAIN, "intracranial": INSIDE, "csf": ("csf",)}
+    room = {name: np.minimum(sum(fractions[:, atlas.TISSUES.index(tissue)] for tissue in names), 1) for name, names in rooms.items()}
+    return room | {"ventricle": found[:, atlas.CHANNELS.index("ventricle")], "any": np.ones(len(found), np.float32)}
 
 
 def _paint(
-    part: Part, lesion: Lesion, fractions: Floats, base: Floats, found: Floats, tissues: tuple[str, ...], masks: dict[str, NDArray[np.bool_]],
+    part: Part, fractions: Floats, room: dict[str, Floats], tissues: tuple[str, ...], masks: dict[str, NDArray[np.bool_]],
     points: Floats, around: Surroundings, to_index: NDArray[np.float64], low: tuple[int, ...], size: tuple[int, int, int],
 ) -> None:  # fmt: skip
     """Let one part replace its share of what is there, and enter it into its mask."""
     first, last = _index_box(to_index, part.shape.box(), low, tuple(a + n for a, n in zip(low, size[::-1], strict=True)))
     if any(b <= a for a, b in zip(first, last, strict=True)):
         return
-    box = tuple(slice(first[axis] - low[axis], last[axis] - low[axis]) for axis in (2, 1, 0))
-    where = np.arange(len(points)).reshape(size)[box].ravel()
+    k, j, i = (np.arange(first[axis] - low[axis], last[axis] - low[axis]) for axis in (2, 1, 0))
+    where = ((k[:, None, None] * size[1] + j[:, None]) * size[2] + i).ravel()
     mask = part.shape.mask(points[where], Surroundings(around.depth[where], around.ventricle_distance[where]))
     keep = mask > DARK
-    where, mask = where[keep], mask[keep]
-    mask = mask * part.fraction * _within(part.within, base, found, where)
-    fractions[:, where] *= 1 - mask
-    fractions[tissues.index(part.tissue), where] += mask
+    where = where[keep]
+    mask = mask[keep] * room[part.within][where] * np.float32(part.fraction)
+    fractions[where] *= (1 - mask)[:, None]
+    fractions[where, tissues.index(part.tissue)] += mask
     if part.label:
         known = masks.setdefault(part.label, np.zeros(len(points), bool))
-        known[where[mask > 0.4]] = True
-
-
-def _within(name: str, base: Floats, found: Floats, where: NDArray[Any]) -> Floats | float:
-    """How much of each point is tissue that a part may replace."""
-    if name == "any":
-        return 1.0
-    if name == "ventricle":
-        return found[atlas.CHANNELS.index("ventricle"), where]
-    names = {"white": ("white",), "brain": BRAIN, "intracranial": INSIDE, "csf": ("csf",)}[name]
-    return np.minimum(base[[atlas.TISSUES.index(tissue) for tissue in names]][:, where].sum(0), 1)
+        known[where[mask > INSIDE_MASK]] = True
 
 
 def _image(maps: Maps, plan: SeriesPlan, style: Style, affine: NDArray[np.float64], shape: tuple[int, int, int], noisy: int | None) -> NDArray[np.int16]:
@@ -241,7 +236,7 @@ def _image(maps: Maps, plan: SeriesPlan, style: Style, affine: NDArray[np.float6
 def _contrast(maps: Maps, sequence: Sequence, tesla: float) -> Floats:
     """The signed noise-free signal, float32 (k, j, i) of the box."""
     weights = np.array([signal(at_field(TISSUES[name], tesla), sequence) for name in maps.tissues], np.float32)
-    values: Floats = (weights @ maps.fractions).reshape(maps.shape)
+    values: Floats = (maps.fractions @ weights).reshape(maps.shape)
     return values
 
 
@@ -255,7 +250,5 @@ def _blurred(values: Floats, pixels: float) -> Floats:
 def _receive(shape: tuple[int, int, int], style: Style) -> Floats:
     """The receive field: smooth, around 1, float32 (k, j, i) of the box."""
     rng = np.random.default_rng([style.seed, 99])
-    control = rng.normal(0, style.bias, (3, 4, 4))
-    field = ndimage.zoom(control, np.array(shape) / control.shape, order=2, output=np.float32, grid_mode=True, mode="nearest")
-    smooth: Floats = np.exp(field[: shape[0], : shape[1], : shape[2]])
-    return smooth
+    field: Floats = np.exp(np.float32(style.bias) * anatomy.smooth_noise(rng, shape, (3, 3, 3), 1)[..., 0])
+    return field

@@ -32,7 +32,6 @@ TISSUES: dict[str, Tissue] = {
     "marrow": Tissue(380, 60, 0.45, 0.1, 15, fat=True),
     "muscle": Tissue(1300, 40, 0.75, 1.2, 25, 900),
     "water": Tissue(4000, 1200, 1.0, 3.0, 400),
-    "air": Tissue(1000, 5, 0.0, 0.0, 1),
     "gland": Tissue(1100, 85, 0.82, 1.0, 40, 400),
     "dura": Tissue(1000, 45, 0.55, 0.9, 30, 550),
     "vessel": Tissue(1600, 9, 0.28, 1.5, 14, 300),
