@@ -1,0 +1,209 @@
+"""From a query to neighbours: rankings by study, by sequences and by words, fused; then the cut, and diversity."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index import keywords, rows
+from index.calibration import Calibration
+from index.case import Neighbour
+from index.query import Query, Where
+from index.vectors import Vectors, unit
+
+DEPTH = 50  # candidates that each ranking puts forward, or four times k where that is more
+RRF = 60  # reciprocal-rank fusion's constant (Cormack, Clarke, Buettcher 2009)
+TextTower = Callable[[str], NDArray[np.float32]]  # words -> (d,) in the space of the study embeddings
+
+KINDS = (
+    ("T1 post-contrast", r"(?i)post|gad|gd|contrast|\+c|t1c|ce(?![a-z])"),
+    ("FLAIR", r"(?i)flair|dark.?fluid"),
+    ("ADC", r"(?i)adc|apparent"),
+    ("DWI", r"(?i)dwi|diff|trace|b1000|dti"),
+    ("SWI", r"(?i)swi|swan|suscept|t2.?(star|\*)|hemo|gre(?![a-z])"),
+    ("MRA", r"(?i)mra|tof|angio"),
+    ("T2", r"(?i)t2"),
+    ("T1", r"(?i)t1|mprage|spgr|bravo|tfl"),
+)
+
+
+@dataclass
+class Evidence:
+    """What speaks for one candidate; None where a ranking did not see it."""
+
+    similarity: float | None = None
+    sequences: float | None = None
+    best_sequence: str | None = None
+    said: tuple[str, ...] = ()
+    text: float | None = None
+    score: float = field(default=0.0)
+
+
+def retrieve(
+    db: sqlite3.Connection,
+    vectors: Vectors,
+    seq_dim: int,
+    tower: TextTower | None,
+    calibration: Calibration | None,
+    query: Query,
+    k: int,
+    where: Where,
+) -> tuple[Neighbour, ...]:
+    """At most `k` neighbours, best first; none where nothing is similar enough. Reads only."""
+    only, never = selection(db, query, where)
+    depth = max(DEPTH, 4 * k)
+    found: dict[int, Evidence] = {}
+    rankings: list[list[int]] = []
+    if query.embedding is not None:
+        by_study = vectors.search(unit(query.embedding), depth, only, never)
+        found |= {row: Evidence(similarity=cosine) for row, cosine in by_study}
+        rankings.append([row for row, _ in by_study])
+        if query.sequence_vectors is not None and len(query.sequence_vectors):
+            rankings.append(_by_sequences(db, query, seq_dim, found))
+    if query.text:
+        rankings += _by_text(db, vectors, tower, query, depth, only, never, found)
+    for ranking in rankings:
+        for rank, row in enumerate(ranking, start=1):
+            found[row].score += 1 / (RRF + rank)
+    kept = sorted((row for row in found if passes(found[row], calibration, where)), key=lambda row: (-found[row].score, row))
+    embeddings = rows.embeddings(db, kept, vectors.delta.shape[1])
+    if query.embedding is not None:  # a case that words alone put forward has a similarity all the same
+        for row, cosine in zip(kept, embeddings @ unit(query.embedding), strict=True):
+            found[row].similarity = found[row].similarity if found[row].similarity is not None else float(cosine)
+    chosen = diverse([found[row].score for row in kept], embeddings, k, query.diversity)
+    return tuple(
+        Neighbour(rows.case(db, kept[i], seq_dim), found[kept[i]].similarity, rank, why(found[kept[i]]))
+        for rank, i in enumerate(chosen, start=1)
+    )
+
+
+def selection(db: sqlite3.Connection, query: Query, where: Where) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
+    """The rows that may be returned (None = any), and the rows that may not."""
+    clauses: list[str] = []
+    values: list[str] = []
+    if where.diagnosis is not None:
+        clauses.append("row IN (SELECT row FROM labels WHERE name = ?)")
+        values.append(where.diagnosis)
+    if where.sequence is not None:
+        clauses.append("row IN (SELECT row FROM sequences WHERE instr(lower(name), lower(?)))")
+        values.append(where.sequence)
+    for column, value in (("age_band", where.age_band), ("sex", where.sex)):
+        if value is not None:
+            clauses.append(f"{column} = ?")
+            values.append(value)
+    only = _numbers(db, " AND ".join(clauses), values) if clauses else None
+    patients = [who for who in (where.exclude_patient, None if where.same_patient else query.patient) if who is not None]
+    never = [_numbers(db, "patient = ?", [who]) for who in patients] + [_numbers(db, "id = ?", [id_]) for id_ in where.exclude_ids]
+    return only, np.concatenate([np.zeros(0, np.int64), *never])
+
+
+def _numbers(db: sqlite3.Connection, condition: str, values: Sequence[str]) -> NDArray[np.int64]:
+    return np.array([row for (row,) in db.execute(f"SELECT row FROM cases WHERE {condition}", values)], dtype=np.int64)
+
+
+def _by_sequences(db: sqlite3.Connection, query: Query, seq_dim: int, found: dict[int, Evidence]) -> list[int]:
+    assert query.sequence_vectors is not None
+    for row, evidence in found.items():
+        names, stored = rows.sequences(db, row, seq_dim)
+        evidence.sequences, evidence.best_sequence = late_interaction(query.sequences, query.sequence_vectors, names, stored)
+    compared = [row for row in found if found[row].sequences is not None]
+    return sorted(compared, key=lambda row: (-(found[row].sequences or 0.0), row))
+
+
+def late_interaction(
+    asked: Sequence[str], asked_vectors: NDArray[np.float32], names: Sequence[str], vectors: NDArray[np.float32]
+) -> tuple[float | None, str | None]:
+    """Mean over the query's sequences of the best cosine with the case's sequences of the same kind, and the kind that agrees best.
+
+    A sequence whose kind the case lacks is left out; one whose name tells no kind is compared with all. None where nothing can be compared.
+    MaxSim of Khattab and Zaharia (ColBERT, 2020), over sequences in place of words.
+    """
+    if not len(vectors) or not len(asked_vectors):
+        return None, None
+    cosines = unit(asked_vectors) @ unit(vectors).T
+    kinds = [kind(name) for name in names]
+    best: list[tuple[float, str]] = []
+    for i in range(len(asked_vectors)):
+        mine = kind(asked[i]) if i < len(asked) else None
+        comparable = [j for j, other in enumerate(kinds) if mine is None or other == mine]
+        if comparable:
+            best.append((float(cosines[i, comparable].max()), mine or "sequences"))
+    if not best:
+        return None, None
+    return float(np.mean([cosine for cosine, _ in best])), max(best)[1]
+
+
+def kind(name: str) -> str | None:
+    """What a sequence shows, as far as its name tells."""
+    return next((kind for kind, pattern in KINDS if re.search(pattern, name)), None)
+
+
+def _by_text(
+    db: sqlite3.Connection,
+    vectors: Vectors,
+    tower: TextTower | None,
+    query: Query,
+    depth: int,
+    only: NDArray[np.int64] | None,
+    never: NDArray[np.int64],
+    found: dict[int, Evidence],
+) -> list[list[int]]:
+    assert query.text is not None
+    allowed = None if only is None else frozenset(only.tolist())
+    said = keywords.find(db, keywords.words(query.text), depth, allowed, frozenset(never.tolist()))
+    for row, which in said:
+        found.setdefault(row, Evidence()).said = which
+    rankings = [[row for row, _ in said]]
+    if tower is not None:
+        near = vectors.search(unit(tower(query.text)), depth, only, never)
+        for row, cosine in near:
+            found.setdefault(row, Evidence()).text = cosine
+        rankings.append([row for row, _ in near])
+    return rankings
+
+
+def passes(evidence: Evidence, calibration: Calibration | None, where: Where) -> bool:
+    """Whether anything about a candidate is similar enough: its study, its words, or its images to the query's words."""
+    floor = where.at_least if where.at_least is not None else (calibration.similarity if calibration else -1.0)
+    text_floor = calibration.text_similarity if calibration and calibration.text_similarity is not None else -1.0
+    by_study = evidence.similarity is not None and evidence.similarity >= floor
+    by_text = evidence.text is not None and evidence.text >= text_floor
+    return by_study or bool(evidence.said) or by_text
+
+
+def diverse(scores: Sequence[float], embeddings: NDArray[np.float32], k: int, diversity: float) -> list[int]:
+    """Positions of `k` candidates by maximal marginal relevance (Carbonell and Goldstein 1998); at 0 in the order of the scores."""
+    if diversity <= 0 or not scores:
+        return list(range(min(k, len(scores))))
+    relevance = np.asarray(scores) / max(scores)
+    chosen: list[int] = []
+    nearest = np.zeros(len(scores))
+    while len(chosen) < min(k, len(scores)):
+        value = (1 - diversity) * relevance - diversity * nearest
+        value[chosen] = -np.inf
+        chosen.append(int(value.argmax()))
+        nearest = np.maximum(nearest, embeddings @ embeddings[chosen[-1]])
+    return chosen
+
+
+def why(evidence: Evidence) -> str:
+    """What matched, in words."""
+    parts: list[str] = []
+    if evidence.similarity is not None:
+        parts.append(f"study similarity {evidence.similarity:.2f}")
+    if evidence.sequences is not None:
+        parts.append(f"sequence by sequence {evidence.sequences:.2f}, {evidence.best_sequence} most alike")
+    if evidence.said:
+        parts.append("report says " + _listed(evidence.said))
+    if evidence.text is not None:
+        parts.append(f"images fit the words, {evidence.text:.2f}")
+    return "; ".join(parts)
+
+
+def _listed(said: Iterable[str]) -> str:
+    return ", ".join(f"“{word}”" for word in said)
