@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,8 @@ def _read_series(
         frames += planes
     frames, copies = _without_copies(frames)
     if copies:
-        yield Outcome(name_of(copies[0].image, names), frozenset(frame.image.path for frame in copies), reason="copy of an image already read")
+        files = frozenset(frame.image.path for frame in copies)
+        yield Outcome(name_of(copies[0].image, names), files, reason="copy of an image already read")
     stacks = []
     for stack in _stacks(frames, names):
         if reason := against(stack.facts):
@@ -144,15 +147,11 @@ def _facts(image: Image, frame: Frame | None, diffusion: bool) -> Facts:
 
 def _without_copies(frames: Iterable[Frame]) -> tuple[list[Frame], list[Frame]]:
     """Frames in a stable order, each once: the same instance in the same place is one image, however often it is stored."""
-    kept: dict[Any, Frame] = {}
-    copies = []
+    groups: dict[Any, list[Frame]] = defaultdict(list)
     for frame in sorted(frames, key=lambda frame: frame.rank):
-        key = (frame.image.instance or frame.image.path, frame.index, frame.tile, tuple(np.round(frame.position, 2)))
-        if key in kept:
-            copies.append(frame)
-        else:
-            kept[key] = frame
-    return list(kept.values()), copies
+        groups[frame.image.instance or frame.image.path, frame.index, frame.tile, tuple(np.round(frame.position, 2))].append(frame)
+    kept = [replace(group[0], copies=tuple(group[1:])) for group in groups.values()]
+    return kept, [copy for frame in kept for copy in frame.copies]
 
 
 def _stacks(frames: list[Frame], names: Pseudonyms) -> list[Stack]:
@@ -235,7 +234,9 @@ def _encodes_again(stack: Stack, other: Stack) -> bool:
     a, b = stack.first, other.first
     if a.image.enhanced == b.image.enhanced or (a.rows, a.columns, a.component) != (b.rows, b.columns, b.component):
         return False
-    if a.te is not None and b.te is not None and abs(a.te - b.te) > 0.5 or (_shell(a) > 0 or _shell(b) > 0) and _shell(a) != _shell(b):
+    if a.te is not None and b.te is not None and abs(a.te - b.te) > 0.5:
+        return False
+    if max(_shell(a), 0) != max(_shell(b), 0):
         return False
     if np.abs(a.orientation - b.orientation).max() > 5 * SAME_DIRECTION:
         return False
@@ -271,7 +272,7 @@ def _read_stack(stack: Stack, min_slices: bool) -> Iterator[Outcome]:
     used = tuple(stack.frames[number] for number in chosen)
     rest = frozenset(frame.image.path for frame in stack.frames) - frozenset(frame.image.path for frame in used)
     planes, failed = read_planes(used)
-    for reason, count in Counter(failed.values()).items():
+    for reason in sorted(set(failed.values())):
         bad = frozenset(used[number].image.path for number in failed if failed[number] == reason)
         yield Outcome(stack.name, bad, reason=reason)
     if failed and planes:
@@ -319,6 +320,13 @@ def _finished(stack: Stack, planes: dict[int, NDArray[Any]], min_slices: bool) -
     yield Outcome(stack.name, stack.files, series=series)
 
 
+def digest(voxels: NDArray[Any]) -> str:
+    """Hexadecimal digest of a volume's values, shape and type, whatever its memory order."""
+    content = hashlib.sha256(f"{voxels.dtype.str}{voxels.shape}".encode())
+    content.update(np.ascontiguousarray(voxels.T).data)
+    return content.hexdigest()
+
+
 def _mean(planes: list[NDArray[Any]]) -> NDArray[Any]:
     if len(planes) == 1:
         return planes[0]
@@ -329,7 +337,7 @@ def _mean(planes: list[NDArray[Any]]) -> NDArray[Any]:
 def _fill(voxels: NDArray[Any], layout: Layout) -> None:
     """Fill missing slices linearly from the nearest on both sides (the ends are never missing)."""
     present = [slot for slot, place in enumerate(layout.places) if place]
-    for below, above in zip(present, present[1:], strict=False):
+    for below, above in pairwise(present):
         for slot in range(below + 1, above):
             weight = (slot - below) / (above - below)
             between = (1 - weight) * voxels[:, :, below] + weight * voxels[:, :, above].astype(np.float64)

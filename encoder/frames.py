@@ -11,7 +11,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,24 +37,19 @@ GE_B = 0x00431039
 GE_COMPONENT = 0x0043102F
 PHILIPS_B = 0x20011003
 
-# Only these are read from a header: pixels wait until it is known whether the series is used.
-TAGS: list[Any] = [
-    *"""SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID StudyDate Modality Manufacturer StudyDescription SeriesDescription
-    AccessionNumber ReferringPhysicianName OperatorsName PerformingPhysicianName AcquisitionDate AcquisitionTime ContentTime AcquisitionDateTime
+KEYWORDS = """
+    SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID StudyDate Modality Manufacturer StudyDescription SeriesDescription
+    AccessionNumber ReferringPhysicianName OperatorsName PerformingPhysicianName AcquisitionDate AcquisitionTime AcquisitionDateTime
     PatientName PatientID IssuerOfPatientID OtherPatientIDs PatientBirthDate PatientSex PatientAge
     ContrastBolusAgent ScanningSequence SequenceVariant MRAcquisitionType SequenceName SliceThickness RepetitionTime EchoTime InversionTime
     FlipAngle MagneticFieldStrength SpacingBetweenSlices ProtocolName TriggerTime DiffusionBValue DiffusionGradientOrientation
     AcquisitionContrast ComplexImageComponent StudyInstanceUID SeriesInstanceUID SeriesNumber AcquisitionNumber InstanceNumber
-    TemporalPositionIdentifier ImagePositionPatient ImageOrientationPatient SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns
-    PixelSpacing BitsAllocated BitsStored PixelRepresentation RescaleIntercept RescaleSlope
-    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence""".split(),
-    MOSAIC_COUNT,
-    SIEMENS_B,
-    CSA_IMAGE,
-    GE_B,
-    GE_COMPONENT,
-    PHILIPS_B,
-]
+    TemporalPositionIdentifier ImagePositionPatient ImageOrientationPatient SamplesPerPixel PhotometricInterpretation
+    NumberOfFrames Rows Columns PixelSpacing BitsAllocated BitsStored PixelRepresentation RescaleIntercept RescaleSlope
+    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence
+"""
+# Only these are read from a header: pixels wait until it is known whether the series is used.
+TAGS: list[Any] = [*KEYWORDS.split(), MOSAIC_COUNT, SIEMENS_B, CSA_IMAGE, GE_B, GE_COMPONENT, PHILIPS_B]
 
 
 class UnreadableFile(ValueError):
@@ -63,7 +58,7 @@ class UnreadableFile(ValueError):
 
 @dataclass(frozen=True)
 class Patient:
-    """Who and when: stays in the reader, which turns it into pseudonyms and a context."""
+    """Who and when: stays in the reader, which turns it into pseudonyms and a context. `others`: further names and numbers."""
 
     number: str
     issuer: str
@@ -71,13 +66,15 @@ class Patient:
     birth: str
     sex: str
     age: str
+    accession: str
+    study: str
     study_date: str
     description: str
     others: tuple[str, ...]
 
     @property
     def identifiers(self) -> tuple[str, ...]:
-        return (self.number, self.name, *self.others)
+        return (self.number, self.name, self.accession, *self.others)
 
 
 @dataclass(frozen=True)
@@ -116,6 +113,7 @@ class Frame:
     index: frame of the file. tile: (first row, first column) of a mosaic tile, else None. position: centre of its first pixel, mm LPS.
     orientation: direction cosines of a row, then of a column. spacing: between rows, then between columns, mm.
     rank: order among planes of one place (time, then identifiers). block: which acquisition or stack it belongs to.
+    copies: the same plane in other files, in case this one's pixels cannot be read.
     """
 
     image: Image
@@ -138,6 +136,7 @@ class Frame:
     flip_angle: float | None
     block: str
     rank: tuple[Any, ...]
+    copies: tuple[Frame, ...] = ()
 
 
 def read_header(path: Path, start: bytes) -> tuple[Image, tuple[Frame, ...], str | None]:
@@ -149,9 +148,9 @@ def read_header(path: Path, start: bytes) -> tuple[Image, tuple[Frame, ...], str
             # Odd values are judged where they are used; pydicom's warnings may quote them, and so a patient.
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=TAGS)
-            if not any(tag in dataset for tag in ("SOPClassUID", "Modality", "SeriesInstanceUID", "Rows")):
-                raise UnreadableFile("named or begun like DICOM, but without its tags")
             image = _image(path, dataset)
+            if not (image.sop_class or image.modality or image.series or "Rows" in dataset):
+                raise UnreadableFile("begins like DICOM, but has none of its tags")
             if "Rows" not in dataset or "Columns" not in dataset:
                 return image, (), "no image in it"
             try:
@@ -160,7 +159,8 @@ def read_header(path: Path, start: bytes) -> tuple[Image, tuple[Frame, ...], str
                 return image, (), str(problem)
     except UnreadableFile:
         raise
-    except Exception as error:  # noqa: BLE001  a damaged header can fail anywhere in a parser; whatever fails, the file is set aside
+    except Exception as error:
+        # A damaged header can fail anywhere in a parser; whatever fails, the file is set aside.
         raise UnreadableFile(f"damaged DICOM header ({type(error).__name__})") from None
 
 
@@ -178,7 +178,7 @@ def _check_inflated(path: Path) -> None:
 
 
 def _image(path: Path, dataset: pydicom.Dataset) -> Image:
-    meta = getattr(dataset, "file_meta", None)
+    meta = getattr(dataset, "file_meta", pydicom.Dataset())
     groups = dataset.get("PerFrameFunctionalGroupsSequence")
     agent = _text(dataset, "ContrastBolusAgent")
     return Image(
@@ -187,8 +187,8 @@ def _image(path: Path, dataset: pydicom.Dataset) -> Image:
         study=_text(dataset, "StudyInstanceUID"),
         series=_text(dataset, "SeriesInstanceUID"),
         instance=_text(dataset, "SOPInstanceUID"),
-        sop_class=_text(dataset, "SOPClassUID"),
-        syntax=str(meta.get("TransferSyntaxUID", "")) if meta is not None else "",
+        sop_class=_text(dataset, "SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", "")),
+        syntax=str(meta.get("TransferSyntaxUID", "")),
         modality=_text(dataset, "Modality").upper(),
         number=int(_number(dataset, "SeriesNumber") or 0),
         description=_text(dataset, "SeriesDescription"),
@@ -209,7 +209,7 @@ def _image(path: Path, dataset: pydicom.Dataset) -> Image:
 
 
 def _patient(dataset: pydicom.Dataset) -> Patient:
-    others = ("AccessionNumber", "OtherPatientIDs", "ReferringPhysicianName", "OperatorsName", "PerformingPhysicianName")
+    others = ("OtherPatientIDs", "ReferringPhysicianName", "OperatorsName", "PerformingPhysicianName")
     return Patient(
         number=_text(dataset, "PatientID"),
         issuer=_text(dataset, "IssuerOfPatientID"),
@@ -217,6 +217,8 @@ def _patient(dataset: pydicom.Dataset) -> Patient:
         birth=_text(dataset, "PatientBirthDate"),
         sex=_text(dataset, "PatientSex"),
         age=_text(dataset, "PatientAge"),
+        accession=_text(dataset, "AccessionNumber"),
+        study=_text(dataset, "StudyInstanceUID"),
         study_date=_text(dataset, "StudyDate") or _text(dataset, "AcquisitionDate"),
         description=_text(dataset, "StudyDescription"),
         others=tuple(_text(dataset, keyword) for keyword in others),
@@ -255,10 +257,11 @@ def _frame(image: Image, levels: list[pydicom.Dataset | None], index: int, rows:
     position = _vector(look("PlanePositionSequence", "ImagePositionPatient"), 3, "position")
     orientation = _vector(look("PlaneOrientationSequence", "ImageOrientationPatient"), 6, "orientation")
     spacing = _vector(look("PixelMeasuresSequence", "PixelSpacing"), 2, "pixel spacing")
-    if not (0.01 < spacing.min() and spacing.max() < 50):
+    if spacing.min() < 0.01 or spacing.max() > 50:
         raise UnreadableFile("an impossible pixel spacing")
-    own_type = look("MRImageFrameTypeSequence", "FrameType")
-    image_type = tuple(str(value).upper() for value in own_type) if isinstance(own_type, list | pydicom.multival.MultiValue) else image.image_type
+    frame_type = look("MRImageFrameTypeSequence", "FrameType")
+    image_type = tuple(str(value).upper() for value in frame_type) if _several(frame_type) else image.image_type
+    acquisition = look("FrameContentSequence", "FrameAcquisitionNumber") or dataset.get("AcquisitionNumber") or ""
     slope, intercept = (_float(look("PixelValueTransformationSequence", keyword)) for keyword in ("RescaleSlope", "RescaleIntercept"))
     te = _float(look("MREchoSequence", "EffectiveEchoTime"))
     return Frame(
@@ -280,7 +283,7 @@ def _frame(image: Image, levels: list[pydicom.Dataset | None], index: int, rows:
         te=_positive(te if te is not None else _number(dataset, "EchoTime")),
         ti=_positive(_inversion(look)),
         flip_angle=_positive(_float(look("MRTimingAndRelatedParametersSequence", "FlipAngle"))),
-        block=f"{look('FrameContentSequence', 'StackID') or ''}/{look('FrameContentSequence', 'FrameAcquisitionNumber') or dataset.get('AcquisitionNumber') or ''}",
+        block=f"{look('FrameContentSequence', 'StackID') or ''}/{acquisition}",
         rank=_rank(image, dataset, look, index),
     )
 
@@ -307,8 +310,8 @@ def _mosaic(image: Image, dataset: pydicom.Dataset, rows: int, columns: int) -> 
     corner = whole.position + across * (columns - width) / 2 + down * (rows - height) / 2
     for tile in range(count):
         row, column = divmod(tile, side)
-        fields = {**whole.__dict__, "tile": (row * height, column * width), "rows": height, "columns": width}
-        yield Frame(**{**fields, "position": corner + normal * gap * tile})
+        place = corner + normal * gap * tile
+        yield replace(whole, tile=(row * height, column * width), rows=height, columns=width, position=place)
 
 
 def _csa(dataset: pydicom.Dataset) -> dict[str, Any]:
@@ -372,9 +375,8 @@ def _rank(image: Image, dataset: pydicom.Dataset, look: Any, index: int) -> tupl
         temporal = _number(dataset, "TemporalPositionIdentifier")
     when = str(look("FrameContentSequence", "FrameAcquisitionDateTime") or "") or _text(dataset, "AcquisitionDateTime")
     when = when or _text(dataset, "AcquisitionDate") + _text(dataset, "AcquisitionTime").ljust(6, "0")
-    numbers = (_number(dataset, keyword) or 0.0 for keyword in ("AcquisitionNumber",))
-    later = (_number(dataset, "TriggerTime") or 0.0, _number(dataset, "InstanceNumber") or 0.0)
-    return (temporal or 0.0, *numbers, when, *later, float(image.number), image.instance, index, image.syntax)
+    numbers = tuple(_number(dataset, keyword) or 0.0 for keyword in ("AcquisitionNumber", "TriggerTime", "InstanceNumber", "SeriesNumber"))
+    return (temporal or 0.0, numbers[0], when, *numbers[1:], image.instance, index, image.syntax)
 
 
 def _first(dataset: pydicom.Dataset, sequence: str) -> pydicom.Dataset | None:
@@ -384,15 +386,19 @@ def _first(dataset: pydicom.Dataset, sequence: str) -> pydicom.Dataset | None:
 
 def _text(dataset: pydicom.Dataset, keyword: str) -> str:
     value = dataset.get(keyword)
-    if isinstance(value, pydicom.multival.MultiValue | list):
+    if _several(value):
         value = " ".join(str(part) for part in value)
     return "" if value is None else re.sub(r"[\x00-\x1f\x7f]+", " ", str(value)).strip()
 
 
 def _texts(dataset: pydicom.Dataset, keyword: str) -> tuple[str, ...]:
     value = dataset.get(keyword)
-    values = value if isinstance(value, pydicom.multival.MultiValue | list) else [value]
+    values = value if _several(value) else [value]
     return tuple(str(part).strip().upper() for part in values if part)
+
+
+def _several(value: Any) -> bool:
+    return isinstance(value, pydicom.multival.MultiValue | list | tuple)
 
 
 def _number(dataset: pydicom.Dataset, tag: str | int) -> float | None:
@@ -402,7 +408,7 @@ def _number(dataset: pydicom.Dataset, tag: str | int) -> float | None:
 
 def _float(value: Any) -> float | None:
     """First number of a value; None where there is none. Private numbers arrive as bytes in implicit VR."""
-    if isinstance(value, pydicom.multival.MultiValue | list | tuple):
+    if _several(value):
         value = value[0] if len(value) else None
     if isinstance(value, bytes):
         value = _unpacked(value)

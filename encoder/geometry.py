@@ -24,7 +24,7 @@ class IrregularGeometry(ValueError):
 
 @dataclass(frozen=True)
 class Layout:
-    """How planes stack: `places[s]` lists the planes at slot s (empty: missing), slots ascending along the normal.
+    """How planes stack: `places[s]` lists the planes at slot s in their given order (empty: missing), slots ascending along the normal.
 
     origin: position of slot 0. step: from one slot to the next; not parallel to the normal where the gantry was tilted.
     """
@@ -87,7 +87,7 @@ def _places(heights: Vector) -> list[list[int]]:
             places[-1].append(int(index))
         else:
             places.append([int(index)])
-    return places
+    return [sorted(place) for place in places]
 
 
 def _slots(levels: Vector) -> NDArray[np.int64]:

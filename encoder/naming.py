@@ -9,11 +9,11 @@ from collections.abc import Iterable
 # words of it travel on.
 SEQUENCE_WORD = re.compile(
     r"""(?ix)
-    (?: t1 | t2 | t2star | t1w | t2w | pd | pdw | flair | dwi | dti | diff | adc | trace | b\d{1,4} | swi | swan | tof | mra | mrv | angio
-      | asl | pcasl | perf | perfusion | dsc | dce | bold | fmri | epi | stir | tirm | ir | se | tse | fse | gre | gr | ffe | tfe | mprage | mp2rage
-      | spgr | fspgr | bravo | space | cube | vista | vibe | haste | ciss | fiesta | flash | dixon | hemo | mip | minip
+    (?: t1 | t2 | t2star | t1w | t2w | pd | pdw | flair | dwi | dti | diff | adc | trace | b\d{1,4} | swi | swan | tof | mra | mrv
+      | angio | asl | pcasl | perf | perfusion | dsc | dce | bold | fmri | epi | stir | tirm | ir | se | tse | fse | gre | gr | ffe | tfe
+      | mprage | mp2rage | spgr | fspgr | bravo | space | cube | vista | vibe | haste | ciss | fiesta | flash | dixon | hemo | mip | minip
       | ax | axial | tra | transverse | sag | sagittal | cor | coronal | 2d | 3d
-      | (?: se | tse | tir | tirm | fl | tfl | ep | gre | spc )[23]d\d*\w{0,5} | fla | t1c | t1ce | t1gd | c
+      | (?: se | tse | tir | tirm | fl | tfl | ep | gre | spc )[23]d\d*\w{0,5} | fla | t1c | t1ce | t1gd
       | pre | post | gad | gd | contrast | native | km | ce | fs | fat | sat | fatsat | phase | magnitude | mag | fieldmap
       | mask | seg | label | labels | localizer | localiser | scout | survey )"""
 )
@@ -38,11 +38,11 @@ def series_name(description: str, protocol: str, pseudonym: str) -> str:
     return f"{protocol}-Protocol" if protocol else f"UNK-{pseudonym[:8]}"
 
 
-def file_name(stem: str, pseudonym: str) -> str:
-    """Name of a NIfTI series: the words of its file stem that describe a sequence, each once, in order."""
+def file_name(stem: str) -> str:
+    """Name of a NIfTI series: the words of its file stem that describe a sequence, each once, in order; empty where none does."""
     words = [word for word in re.split(r"[^A-Za-z0-9]+", stem) if SEQUENCE_WORD.fullmatch(word)]
-    name = "_".join({word.lower(): word for word in reversed(words)}[key] for key in dict.fromkeys(w.lower() for w in words))
-    return name[:MAX_NAME] or f"UNK-{pseudonym[:8]}"
+    first_spelling = {word.lower(): word for word in reversed(words)}
+    return "_".join(first_spelling[word] for word in dict.fromkeys(word.lower() for word in words))[:MAX_NAME]
 
 
 def without_identity(text: str, identifiers: Iterable[str]) -> str:

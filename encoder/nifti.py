@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,9 @@ import numpy as np
 from nibabel import orientations
 from numpy.typing import NDArray
 
-from encoder.dicom import B_STEP, MAX_VOXELS, Outcome
+from encoder.dicom import B_STEP, MAX_VOXELS, Outcome, digest
 from encoder.facts import Component, Facts, words_of
 from encoder.geometry import plane_of
-from encoder.identity import Pseudonyms
 from encoder.naming import file_name
 from encoder.selection import reason_against, reason_against_shape
 from encoder.study import Acquisition, Plane, Series
@@ -34,6 +33,9 @@ MAX_SIDECAR = 4 << 20
 
 # Axis codes of a series' columns, rows and slices, as a scanner stores each plane: right-handed in LPS.
 CANONICAL = {Plane.AXIAL: ("L", "P", "S"), Plane.SAGITTAL: ("P", "I", "R"), Plane.CORONAL: ("L", "I", "P")}
+
+
+UNNAMED = "UNK"
 
 
 class UnusableVolume(ValueError):
@@ -62,25 +64,33 @@ def sidecars_of(path: Path) -> tuple[Path, ...]:
     return tuple(other for ending in endings if (other := path.with_name(own + ending)).is_file())
 
 
-def read_nifti(path: Path, names: Pseudonyms) -> Iterator[Outcome]:
-    """The volumes of one NIfTI file (one for each b-value it holds), or why it holds none."""
-    stem = stem_of(path)
-    name = file_name(stem, names.of("series", stem))
+def read_nifti(path: Path) -> Iterator[Outcome]:
+    """The volumes of one NIfTI file (one for each b-value it holds), or why it holds none.
+
+    A file whose name says nothing of a sequence is called after its content, so that its name does not depend on the file's.
+    """
+    name = file_name(stem_of(path))
     files = frozenset([path, *sidecars_of(path)])
     try:
         yield from _volumes(path, name, files)
     except UnusableVolume as problem:
-        yield Outcome(name, files, reason=str(problem))
-    except Exception as error:  # noqa: BLE001  a damaged file can fail anywhere in a parser; whatever fails, it is set aside
-        yield Outcome(name, files, reason=f"damaged or truncated NIfTI file ({type(error).__name__})")
+        yield Outcome(name or UNNAMED, files, reason=str(problem))
+    except Exception as error:
+        # A damaged file can fail anywhere in a parser; whatever fails, it is set aside.
+        yield Outcome(name or UNNAMED, files, reason=f"damaged or truncated NIfTI file ({type(error).__name__})")
 
 
 def _volumes(path: Path, name: str, files: frozenset[Path]) -> Iterator[Outcome]:
     beside = _sidecars(path)
     words = words_of(stem_of(path))
     acquisition = _acquisition(beside.facts)
-    component = Component.PHASE if "phase" in words.split() or "PHASE" in str(beside.facts.get("ImageType", "")).upper() else Component.MAGNITUDE
-    facts = Facts(words=words, component=component, acquisition=acquisition, diffusion=any(b > 0 for b in beside.b_values))
+    phase = "phase" in words.split() or "PHASE" in str(beside.facts.get("ImageType", "")).upper()
+    facts = Facts(
+        words=words,
+        component=Component.PHASE if phase else Component.MAGNITUDE,
+        diffusion=any(b > 0 for b in beside.b_values),
+        acquisition=acquisition,
+    )
     if reason := reason_against(facts):
         raise UnusableVolume(reason)
     with warnings.catch_warnings():
@@ -92,11 +102,12 @@ def _volumes(path: Path, name: str, files: frozenset[Path]) -> Iterator[Outcome]
     if _is_labels(path, values):
         raise UnusableVolume("label image or mask, not a sequence")
     for b_value, volume, note in _parts(values, beside.b_values):
-        told = facts if b_value is None else Facts(**{**facts.__dict__, "acquisition": Acquisition(**{**acquisition.__dict__, "b_value": b_value})})
+        told = facts if b_value is None else replace(facts, acquisition=replace(acquisition, b_value=b_value))
         turned, world, plane = turn(volume, affine)
         if reason := reason_against_shape(turned.shape[2], turned.shape[1], turned.shape[0]):
             raise UnusableVolume(reason)
-        full = name if b_value is None else f"{name}_b{round(b_value)}"
+        full = name or f"UNK-{digest(turned)[:8]}"
+        full = full if b_value is None else f"{full}_b{round(b_value)}"
         series = Series(full, turned, world, plane, weighting_of(told), told.acquisition, (note,) if note else ())
         yield Outcome(full, files, series=series)
 
@@ -105,7 +116,8 @@ def _load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Voxels in file order (3-D or 4-D, native byte order, stored type where unscaled) and the RAS affine."""
     image: Any = nib.load(path)
     if not isinstance(image, nib.Nifti1Pair):  # Nifti1Image, Nifti2Image and Nifti2Pair are kinds of it
-        raise UnusableVolume("states no orientation: left cannot be told from right" if isinstance(image, nib.AnalyzeImage) else "not a NIfTI image")
+        old = isinstance(image, nib.AnalyzeImage)
+        raise UnusableVolume("an Analyze image: left cannot be told from right" if old else "not a NIfTI image")
     header = image.header
     if int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0:
         raise UnusableVolume("states no orientation (qform and sform codes 0): left cannot be told from right")
@@ -145,7 +157,7 @@ def _is_labels(path: Path, values: NDArray[Any]) -> bool:
     """Few distinct whole numbers, in a folder or file named for labels; or no more than two values at all."""
     named = path.parent.name.lower() in LABEL_FOLDERS or bool(LABEL_WORDS & set(words_of(stem_of(path)).split()))
     distinct = np.unique(values)
-    return len(distinct) <= 2 or named and len(distinct) <= MAX_LABELS and bool((distinct == np.rint(distinct)).all())
+    return len(distinct) <= 2 or (named and len(distinct) <= MAX_LABELS and bool(np.array_equal(distinct, np.rint(distinct))))
 
 
 def _parts(values: NDArray[Any], b_values: tuple[float, ...]) -> Iterator[tuple[float | None, NDArray[Any], str | None]]:
@@ -164,7 +176,8 @@ def _parts(values: NDArray[Any], b_values: tuple[float, ...]) -> Iterator[tuple[
             yield float(shell), values[..., members[0]], f"the first of {len(members)} volumes" if len(members) > 1 else None
         else:
             mean = values[..., members].mean(axis=3, dtype=np.float64)
-            yield float(shell), (np.rint(mean) if values.dtype.kind in "iu" else mean).astype(values.dtype), f"mean of {len(members)} directions"
+            mean = np.rint(mean) if values.dtype.kind in "iu" else mean
+            yield float(shell), mean.astype(values.dtype), f"mean of {len(members)} directions"
 
 
 def turn(volume: NDArray[Any], affine: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64], Plane]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,26 @@ def read_planes(frames: Sequence[Frame]) -> tuple[dict[int, NDArray[Any]], dict[
     """
     planes: dict[int, NDArray[Any]] = {}
     failed: dict[int, str] = {}
-    wanted: dict[Path, list[int]] = defaultdict(list)
-    for number, frame in enumerate(frames):
-        wanted[frame.image.path].append(number)
     kind = value_type(frames)
-    for path, numbers in wanted.items():
-        try:
-            stored = _decode(path, sorted({frames[number].index for number in numbers}))
-            for number in numbers:
-                planes[number] = _rescale(_tile(stored[frames[number].index], frames[number]), frames[number], kind)
-        except Exception as error:  # noqa: BLE001  a damaged file can fail anywhere in a decoder; whatever fails, its planes are left out
-            for number in numbers:
-                planes.pop(number, None)
-                failed[number] = _reason(error, frames[number])
+    pending = dict(enumerate(frames))
+    while pending:
+        wanted: dict[Path, list[int]] = defaultdict(list)
+        for number, frame in pending.items():
+            wanted[frame.image.path].append(number)
+        spare: dict[int, Frame] = {}
+        for path, numbers in wanted.items():
+            try:
+                stored = _decode(path, sorted({pending[number].index for number in numbers}))
+                planes |= {n: _rescale(_tile(stored[pending[n].index], pending[n]), pending[n], kind) for n in numbers}
+            except Exception as error:
+                # A damaged file can fail anywhere in a decoder; whatever fails, its planes are sought in copies, else left out.
+                for number in numbers:
+                    first, *rest = pending[number].copies or (None,)
+                    if first is None:
+                        failed[number] = _reason(error, pending[number])
+                    else:
+                        spare[number] = replace(first, copies=tuple(rest))
+        pending = spare
     return planes, failed
 
 
@@ -51,14 +59,16 @@ def value_type(frames: Sequence[Frame]) -> np.dtype[Any]:
         image = frame.image
         if frame.slope != round(frame.slope) or frame.intercept != round(frame.intercept):
             return np.dtype(np.float64)
-        low, high = (-(1 << image.stored_bits - 1), (1 << image.stored_bits - 1) - 1) if image.stored_signed else (0, (1 << image.stored_bits) - 1)
+        span = 1 << image.stored_bits
+        low, high = (-span // 2, span // 2 - 1) if image.stored_signed else (0, span - 1)
         ranges += [low * frame.slope + frame.intercept, high * frame.slope + frame.intercept]
         kinds.add((image.stored_signed, image.allocated_bits))
     if len(kinds) == 1 and all(frame.slope == 1 and frame.intercept == 0 for frame in frames):
         signed, bits = kinds.pop()
         if bits in (8, 16, 32):
             return np.dtype(f"{'i' if signed else 'u'}{bits // 8}")
-    return np.result_type(np.min_scalar_type(int(min(ranges))), np.min_scalar_type(int(max(ranges))))
+    narrow = np.result_type(np.min_scalar_type(int(min(ranges))), np.min_scalar_type(int(max(ranges))))
+    return narrow if narrow.kind in "iu" else np.dtype(np.float64)
 
 
 def _decode(path: Path, indices: list[int]) -> dict[int, NDArray[Any]]:

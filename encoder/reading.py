@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +14,13 @@ import numpy as np
 
 from encoder import dicom, nifti
 from encoder.archive import Found, opened
-from encoder.dicom import Outcome
+from encoder.dicom import Outcome, digest
 from encoder.errors import StudyError
 from encoder.facts import Facts
 from encoder.frames import Frame, Image, Patient, UnreadableFile, read_header
 from encoder.identity import Pseudonyms, pseudonyms
 from encoder.naming import unique, without_identity
+from encoder.selection import reason_against
 from encoder.study import Context, Excluded, Series, Study
 
 Paths = Path | Sequence[Path]
@@ -35,10 +35,14 @@ BARE_DICOM = re.compile(rb"(?s)[\x02\x08]\x00.\x00(?:[A-Z]{2}|..\x00\x00)|\x00[\
 
 @dataclass(frozen=True)
 class Intake:
-    """A study and where each of its files went: into series, or out of the study for a reason."""
+    """A study and where each of its files went: into series, or out of the study for a reason.
+
+    patient: who it is, for sealed keeping and exports alone; None where the files name nobody.
+    """
 
     study: Study
     outcomes: tuple[Outcome, ...]
+    patient: Patient | None = None
 
 
 def read_study(path: Paths, context: Context | None = None, *, home: Path | None = None) -> Study:
@@ -49,24 +53,24 @@ def read_study(path: Paths, context: Context | None = None, *, home: Path | None
     """
     studies = [taken.study for taken in intake(path, one=True, home=home)]
     if len(studies) > 1:
-        raise StudyError(f"Expected one study; {_shown(path)} holds {len(studies)}. Read them with read_studies, or give one study's folder.")
+        raise StudyError(f"Expected one study; {_shown(path)} holds {len(studies)}. Give one study's folder.")
     return replace(studies[0], context=_over(studies[0].context, context))
 
 
-def read_studies(path: Paths, *, home: Path | None = None) -> tuple[Study, ...]:
-    """All studies behind `path`, in the natural order of their folders.
+def read_studies(path: Paths, context: Context | None = None, *, home: Path | None = None) -> tuple[Study, ...]:
+    """All studies behind `path`, in the natural order of their folders; `context` stands before what the files say.
 
     Beside others, a study without a usable series is given too, with `series` empty and the reasons in `excluded`.
     Raises StudyError where no study has a usable series, UnsafeArchive for a dangerous zip.
     """
-    return tuple(taken.study for taken in intake(path, home=home))
+    return tuple(replace(taken.study, context=_over(taken.study.context, context)) for taken in intake(path, home=home))
 
 
 def read_series(path: Paths, *, home: Path | None = None) -> tuple[Series, ...]:
     """Every volume behind `path` that geometry allows, whatever its tags and names say: for comparisons, not for reports."""
     with opened(path) as found:
         headers = [header for file in found.files if _kind(file)[0] == "dicom" and (header := _header(file)[0]) is not None]
-        outcomes = list(dicom.read_images(headers, pseudonyms(home), against=_nothing, min_slices=False))
+        outcomes = list(dicom.read_images(headers, pseudonyms(home), against=lambda _: None, min_slices=False))
     return tuple(outcome.series for outcome in outcomes if outcome.series is not None)
 
 
@@ -78,10 +82,6 @@ def intake(path: Paths, *, one: bool = False, home: Path | None = None) -> tuple
     if not any(entry.study.series for entry in taken):
         raise StudyError(_nothing_usable(path, taken))
     return tuple(taken)
-
-
-def _nothing(facts: Facts) -> str | None:
-    return None
 
 
 @dataclass
@@ -102,7 +102,10 @@ def _take_in(found: Found, one: bool, names: Pseudonyms) -> list[Intake]:
         kind, reason = _kind(file)
         if kind == "dicom":
             header, reason = _header(file)
-            if header is not None:
+            if header is not None and not (header[0].study or header[1]):
+                # An index or another object of no study (DICOMDIR): told with whatever study lies nearest.
+                reason = reason_against(Facts("", header[0].modality, header[0].sop_class)) or header[2] or ""
+            elif header is not None:
                 headers.append(header)
                 continue
         elif kind == "nifti":
@@ -132,8 +135,10 @@ def _kind(file: Path) -> tuple[str, str]:
         return "", "empty file"
     if start[128:132] == b"DICM":
         return "dicom", ""
+    if name.endswith((".img", ".img.gz")) and not _has_header(file):
+        return "", "one half of a pair, without its .hdr"
     if name.endswith(NIFTI_NAMES) or start[344:348] in (b"n+1\0", b"ni1\0") or start[4:8] in (b"n+2\0", b"ni2\0"):
-        return ("", "one half of a pair, without its .hdr") if name.endswith((".img", ".img.gz")) and not _has_header(file) else ("nifti", "")
+        return "nifti", ""
     if BARE_DICOM.match(start):
         return "dicom", ""
     if name.endswith(DICOM_NAMES):
@@ -202,9 +207,9 @@ def _nifti_studies(folder: Path, volumes: list[Path]) -> list[tuple[Path, list[P
     return [study for name, inside in below.items() for study in _nifti_studies(folder / name, inside)]
 
 
-def _natural(path: Path) -> tuple[tuple[int, str], ...]:
+def _natural(name: Path | str) -> tuple[tuple[int, str], ...]:
     """Sort key under which study-2 comes before study-10."""
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path)))
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(name)))
 
 
 def _nearest(groups: list[_Gathered], file: Path) -> _Gathered:
@@ -214,20 +219,25 @@ def _nearest(groups: list[_Gathered], file: Path) -> _Gathered:
 def _read(group: _Gathered, names: Pseudonyms) -> Intake:
     outcomes = list(group.outcomes)
     outcomes += dicom.read_images(group.headers, names)
-    for volume in sorted(group.volumes, key=lambda path: (_natural(Path(path.name)), path)):
-        outcomes += nifti.read_nifti(volume, names)
+    volumes = [outcome for volume in group.volumes for outcome in nifti.read_nifti(volume)]
+    # Renamed files keep their order: by the name the study knows them by, then by content.
+    outcomes += sorted(volumes, key=lambda outcome: (_natural(outcome.name), _content(outcome), sorted(outcome.files)))
     outcomes = _named_once(_once(outcomes))
     series = tuple(outcome.series for outcome in outcomes if outcome.series is not None)
     patient = group.headers[0][0].patient if group.headers else None
     uid = group.headers[0][0].study if group.headers else ""
     study = Study(
-        key=names.of("study", uid) if uid else names.of("content", *sorted(_digest(volume) for volume in series)),
+        key=names.of("study", uid) if uid else names.of("content", *sorted(digest(volume.voxels) for volume in series)),
         patient=_patient_key(patient, names) if patient is not None else None,
         series=series,
         excluded=_excluded(outcomes),
         context=_context(patient) if patient is not None else Context(),
     )
-    return Intake(study, tuple(outcomes))
+    return Intake(study, tuple(outcomes), patient)
+
+
+def _content(outcome: Outcome) -> str:
+    return digest(outcome.series.voxels) if outcome.series is not None else ""
 
 
 def _once(outcomes: Iterable[Outcome]) -> list[Outcome]:
@@ -261,13 +271,6 @@ def _excluded(outcomes: Iterable[Outcome]) -> tuple[Excluded, ...]:
     return tuple(Excluded(name, reason, len(members)) for (name, reason), members in sorted(files.items()))
 
 
-def _digest(series: Series) -> str:
-    content = hashlib.sha256(np.round(series.affine, 3).tobytes())
-    content.update(f"{series.voxels.dtype.str}{series.voxels.shape}".encode())
-    content.update(np.ascontiguousarray(series.voxels.T).data)
-    return content.hexdigest()
-
-
 def _without_label_studies(taken: list[Intake], homes: list[Path]) -> list[Intake]:
     """Folders of masks alone are no studies: what became of their files is told with the nearest study that has images."""
     labels = [n for n, entry in enumerate(taken) if entry.outcomes and all("label image" in (o.reason or "") for o in entry.outcomes)]
@@ -278,7 +281,7 @@ def _without_label_studies(taken: list[Intake], homes: list[Path]) -> list[Intak
     for n in labels:
         host = max(images, key=lambda m: len(Path(os.path.commonpath([homes[m], homes[n]])).parts))
         outcomes[host] += taken[n].outcomes
-    return [Intake(replace(taken[n].study, excluded=_excluded(outcomes[n])), tuple(outcomes[n])) for n in images]
+    return [replace(taken[n], study=replace(taken[n].study, excluded=_excluded(outcomes[n])), outcomes=tuple(outcomes[n])) for n in images]
 
 
 def _patient_key(patient: Patient, names: Pseudonyms) -> str | None:
@@ -298,9 +301,10 @@ def _context(patient: Patient) -> Context:
 
 def _age(patient: Patient) -> float | None:
     """Age in years at the study, from PatientAge (045Y, 006M, 003W, 010D) or the two dates."""
-    years: Callable[[int, str], float] = lambda count, unit: count / {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}[unit]  # noqa: E731
     if stated := re.fullmatch(r"(\d{1,3})([YMWD])", patient.age.upper()):
-        age = years(int(stated[1]), stated[2])
+        if int(stated[1]) == 0 and stated[2] == "Y":
+            return None  # what de-identification leaves; infants' ages are stated in months or days
+        age = int(stated[1]) / {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}[stated[2]]
     else:
         try:
             born, seen = (datetime.strptime(date[:8], "%Y%m%d") for date in (patient.birth, patient.study_date))
@@ -320,9 +324,12 @@ def _over(known: Context, given: Context | None) -> Context:
 
 
 def _nothing_usable(path: Paths, taken: list[Intake]) -> str:
-    reasons = [f"{excluded.files} file(s): {excluded.reason}" for entry in taken for excluded in entry.study.excluded]
-    listed = "; ".join(dict.fromkeys(reasons).keys()) if len(set(reasons)) <= 6 else "; ".join(list(dict.fromkeys(reasons))[:6]) + "; ..."
-    return f"Expected at least one usable MR series; found none in {_shown(path)}. {listed}. Give a folder with MR images."
+    files: Counter[str] = Counter()
+    for entry in taken:
+        for excluded in entry.study.excluded:
+            files[excluded.reason] += excluded.files
+    reasons = "; ".join(f"{count} file(s): {reason}" for reason, count in files.most_common(6))
+    return f"Expected at least one usable MR series; found none in {_shown(path)}. {reasons}. Give a folder with MR images."
 
 
 def _shown(path: Paths) -> str:

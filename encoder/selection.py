@@ -26,13 +26,18 @@ CAPTURES = frozenset(
         uid.EnhancedMRColorImageStorage,
     }
 )
-LOCALIZER = r"local\w*|loc|scout\w*|\w*scout|survey\w*|plan ?scan|3 ?plane|three ?plane|tri ?plane|smart ?brain|calib\w*|asset cal\w*|ref ?scan|coil ?survey"
-FIELD_MAP = r"field ?map\w*|fieldmapping|field mapping|gre field\w*|b0 ?map\w*|b1 ?map\w*|shim\w*|\w*fieldmap\w*"
-PARAMETRIC = frozenset(
-    "FA RA MD TENSOR TENSOR_B0 EXP EADC CBF CBV RCBF RCBV RELCBF RELCBV MTT RELMTT TTP TMAX PBP GBP KTRANS TTEST T-TEST MEAN_T SPMAP Z_SCORE "
-    "T1_MAP T2_MAP T2_STAR_MAP T1MAP T2MAP R2_MAP R2_STAR_MAP PCM QMAP FRACTIONAL_ANISOTROPY MASK".split()
+LOCALIZER = (
+    r"local\w*|loc|scout\w*|\w*scout|survey\w*|coil ?survey|plan ?scan|(?:3|three|tri) ?plane|smart ?brain|calib\w*|asset cal\w*|ref ?scan"
 )
-PARAMETRIC_WORDS = r"col ?fa|colfa|fa map|fractional anisotropy|\w*cbf|\w*cbv|mtt|ttp|tmax|ktrans|ttest|t test|(?:t1|t2|r2) ?map|eadc|exp adc|exponential adc"
+FIELD_MAP = r"field ?map\w*|fieldmapping|field mapping|gre field\w*|b0 ?map\w*|b1 ?map\w*|shim\w*|\w*fieldmap\w*"
+MAP_TYPES = """
+    FA RA MD FRACTIONAL_ANISOTROPY TENSOR TENSOR_B0 EXP EADC CBF CBV RCBF RCBV RELCBF RELCBV MTT RELMTT TTP TMAX PBP GBP KTRANS
+    TTEST T-TEST MEAN_T SPMAP Z_SCORE T1_MAP T2_MAP T2_STAR_MAP T1MAP T2MAP R2_MAP R2_STAR_MAP PCM QMAP MASK
+"""
+PARAMETRIC = frozenset(MAP_TYPES.split())
+PARAMETRIC_WORDS = (
+    r"col ?fa|fa map|fractional anisotropy|\w*cbf|\w*cbv|mtt|ttp|tmax|ktrans|t ?test|(?:t1|t2|r2) ?map\w*|eadc|exp adc|exponential adc"
+)
 
 
 @dataclass(frozen=True)
