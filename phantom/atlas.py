@@ -1,4 +1,4 @@
-"""The atlas: tissue fractions and region labels of an average adult head, derived from MNI152 (see atlas_data/NOTICE.txt).
+"""The atlas: tissue fractions and region labels of an average adult head, derived from MNI152 (see mni152.LICENSE).
 
 Frame: LPS mm with MNI's origin. Arrays are (z, y, x), increasing towards Superior, Posterior, Left.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-PATH = Path(__file__).parent / "atlas_data" / "mni152.npz"
+PATH = Path(__file__).parent / "atlas.npz"
 SPACING = 1.25  # mm
 SHAPE = (136, 180, 154)  # z, y, x
 LOWER = np.array([-72.0, -91.0, -95.625], np.float32)  # z, y, x of voxel 0, LPS mm
@@ -31,6 +31,8 @@ REGIONS = (
     "brainstem", "cerebellum", "ventricles", "frontal convexity", "parietal convexity", "middle cranial fossa", "occipital convexity",
     "posterior fossa", "cerebellopontine angle", "sella",
 )  # fmt: skip
+
+INTRA_AXIAL, EXTRA_AXIAL = REGIONS[1:11], REGIONS[12:]
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,12 @@ class Atlas:
         """One channel, float32 (z, y, x)."""
         values: NDArray[np.float32] = self.channels.values[:, CHANNELS.index(name)].float().numpy().reshape(SHAPE)
         return values
+
+    def region_at(self, points: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Region index of each point (n, 3), LPS mm of the atlas."""
+        index = np.clip(np.rint((points - LOWER[::-1]) / np.float32(SPACING)).astype(np.int32), 0, np.array(SHAPE[::-1]) - 1)
+        found: NDArray[np.uint8] = self.regions[index[:, 2], index[:, 1], index[:, 0]]
+        return found
 
     def pick(self, rng: np.random.Generator, regions: Collection[str], tissue: str = "white", least: float = 0.6) -> NDArray[np.float64]:
         """A random atlas point (x, y, z) in LPS mm on the patient's left, inside one of the regions, where the tissue has at least that fraction."""

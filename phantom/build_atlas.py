@@ -233,7 +233,6 @@ def main(path: Path = PATH) -> None:
     """Write the atlas file."""
     built = build()
     stacked = np.stack([built[name] for name in CHANNELS])
-    path.parent.mkdir(exist_ok=True)
     np.savez_compressed(path, channels=stacked, regions=built["regions"])
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")  # noqa: T201
 

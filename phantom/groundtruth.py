@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantom import anatomy, atlas
-from phantom.atlas import REGIONS
+from phantom.atlas import EXTRA_AXIAL, REGIONS
 from phantom.lesion import Lesion
 from phantom.scanner import MIRROR, Maps, sample_head
 from phantom.signal import Weighting
 from phantom.study import VISIBLE_SHIFT, Phantom
 
 PRIORITIES = ("none", "low", "medium", "high")
-EXTRA_AXIAL = REGIONS[REGIONS.index("frontal convexity") :]
 PUSHES = 3.0  # mm at a lesion's surface from which mass effect is reported
 
 
@@ -74,9 +73,7 @@ def labels(phantom: Phantom, affine: NDArray[np.float64], shape: tuple[int, int,
 
 def of_maps(phantom: Phantom, maps: Maps, shape: tuple[int, int, int]) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.uint8]]:
     """Masks and regions (i, j, k) of an already sampled grid."""
-    lower, top = atlas.LOWER[::-1], np.array(atlas.SHAPE[::-1]) - 1
-    index = np.clip(np.rint((maps.atlas_points - lower) / np.float32(atlas.SPACING)).astype(np.int32), 0, top)
-    nearest = atlas.load().regions[index[:, 2], index[:, 1], index[:, 0]]
+    nearest = atlas.load().region_at(maps.atlas_points)
     for lesion in phantom.lesions:
         if lesion.region in EXTRA_AXIAL and lesion.name in maps.masks:
             nearest[maps.masks[lesion.name]] = REGIONS.index(lesion.region)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from phantom import anatomy, atlas
 from phantom.atlas import Grid
-from phantom.shape import Mass, Point, Shape
+from phantom.shape import Mass, Point, Shape, Surroundings
 from phantom.signal import Weighting
 
 ALL = (Weighting.T1, Weighting.T2, Weighting.FLAIR, Weighting.DWI, Weighting.ADC, Weighting.SWI, Weighting.T1_POST)
@@ -55,6 +55,11 @@ class Lesion:
     regions: tuple[str, ...] = ()
 
 
+    def parts_of(self, label: str) -> tuple[Part, ...]:
+        """The parts of one mask."""
+        return tuple(part for part in self.parts if part.label == label)
+
+
 @dataclass(frozen=True)
 class Scene:
     """A head to draw a lesion into: random numbers, the head's backward field, the side (+1 the patient's left), the patient's age."""
@@ -83,16 +88,19 @@ class Scene:
         x, y, z = anatomy.to_head(self.backward, point[None])[0]
         return float(x), float(y), float(z)
 
-    def region(self, point: Point) -> str:
-        """The region at a point of the head."""
-        moved = np.asarray(point) + self.displacement(point)
-        index = np.round((moved[::-1] - atlas.LOWER) / atlas.SPACING).astype(int)
-        z, y, x = np.clip(index, 0, np.array(atlas.SHAPE) - 1)
-        return atlas.REGIONS[atlas.load().regions[z, y, x]]
-
-    def displacement(self, point: Point) -> NDArray[np.float64]:
-        """The backward displacement at a point of the head, mm."""
-        return self.backward.at(np.array([point], np.float32))[0, :3].astype(np.float64)
+    def regions(self, parts: tuple[Part, ...]) -> list[str]:
+        """The regions of evenly spread points of these parts."""
+        found: list[str] = []
+        for part in parts:
+            low, high = (np.asarray(corner) for corner in part.shape.box())
+            axes = [np.linspace(a, b, 12, dtype=np.float32) for a, b in zip(low, high, strict=True)]
+            points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+            source = points + self.backward.at(points)[:, :3]
+            channels = atlas.load().channels.at(source)
+            around = Surroundings(channels[:, atlas.CHANNELS.index("depth")], channels[:, atlas.CHANNELS.index("ventricle distance")])
+            inside = part.shape.mask(points, around) > 0.5
+            found += [atlas.REGIONS[index] for index in atlas.load().region_at(source[inside])]
+        return found
 
     def seed(self) -> int:
         """A seed for a shape's noise."""

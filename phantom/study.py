@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from phantom import anatomy
 from phantom.anatomy import Anatomy
+from phantom.atlas import EXTRA_AXIAL, INTRA_AXIAL
 from phantom.errors import UnknownDiagnosis
 from phantom.lesion import Lesion, Scene
 from phantom.lesions import COMPANIONS, DIAGNOSES, RECIPES
@@ -126,14 +129,26 @@ def sample(
     backward = anatomy.field(head, ())
     lesions: list[Lesion] = []
     if main != "normal":
-        lesions.append(RECIPES[main].draw(Scene(disease, backward, _sign(disease), patient.age)))
+        lesions.append(_draw(RECIPES[main].draw, Scene(disease, backward, _sign(disease), patient.age)))
         second = companion or (_companion(which, main) if diagnosis is None else None)
         if second:
-            lesions.append(COMPANIONS[second](Scene(disease, backward, _sign(disease), patient.age)))
+            lesions.append(_draw(COMPANIONS[second], Scene(disease, backward, _sign(disease), patient.age)))
     chosen = style or draw_style(acquisition)
     if drop:
         chosen = replace(chosen, series=tuple(plan for plan in chosen.series if plan.sequence.weighting not in drop))
     return Phantom(seed, mirror, patient, _indication(words, main), _description(chosen), tuple(lesions), head, chosen)
+
+
+def _with_region(scene: Scene, lesion: Lesion) -> Lesion:
+    """The lesion with the region in which most of it lies; lesions outside the brain keep the one they were drawn into."""
+    if lesion.region in EXTRA_AXIAL:
+        return lesion
+    votes = Counter(name for name in scene.regions(lesion.parts_of(lesion.name)) if name in INTRA_AXIAL)
+    return replace(lesion, region=votes.most_common(1)[0][0]) if votes else lesion
+
+
+def _draw(recipe: Callable[[Scene], Lesion], scene: Scene) -> Lesion:
+    return _with_region(scene, recipe(scene))
 
 
 def _sign(rng: np.random.Generator) -> int:

@@ -116,7 +116,6 @@ def lymphoma(scene: Scene) -> Lesion:
         centre = scene.place((9.0, 28.0, 16.0) if scene.chance(0.5) else (9.0, -28.0, 6.0))
     else:
         centre = scene.place((scene.between(22, 28), scene.between(-25, 30), scene.between(14, 24))) if region != "basal ganglia" else scene.pick((region,), "deep grey", 0.4)
-        region = scene.region(centre) if scene.region(centre) in (*LOBES, "basal ganglia", "thalamus") else region
     radius = scene.between(9, 15)
     shape = Blob(centre, (radius, radius * scene.between(0.9, 1.3), radius * 0.85), 0.12, scene.seed(), 2.0, scene.between(0, 3), 1.1)
     parts = (*_oedema(scene, centre, radius + scene.between(6, 11)), Part("lymphoma", "cellular tumour", shape, "intracranial"))

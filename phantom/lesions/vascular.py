@@ -42,7 +42,7 @@ def large_vessel_stroke(scene: Scene, stage: str | None = None) -> Lesion:
     return Lesion(
         "large_vessel_stroke", scene.side, region, 60.0, parts, masses, stage=stage, edema=False,
         visible_on=(Weighting.DWI, Weighting.ADC, *FLUID) if stage == "acute" else (*FLUID, Weighting.T1, Weighting.T1_POST),
-        referral=("stroke",) if stage == "acute" else (), priority="high" if stage == "acute" else "low",
+        referral=("stroke neurology",) if stage == "acute" else (), priority="high" if stage == "acute" else "low",
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def lacunar_stroke(scene: Scene) -> Lesion:
     shape = Blob(centre, (radius * 0.9, radius * 1.1, radius), 0.1, scene.seed(), 2.0)
     return Lesion(
         "lacunar_stroke", scene.side, region, 2 * radius, (Part("lacunar_stroke", "acute infarct", shape, "brain"),), stage="acute",
-        visible_on=(Weighting.DWI, Weighting.ADC, *FLUID), referral=("stroke",), priority="high",
+        visible_on=(Weighting.DWI, Weighting.ADC, *FLUID), referral=("stroke neurology",), priority="high",
     )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def intracranial_hemorrhage(scene: Scene) -> Lesion:
     )
     return Lesion(
         "intracranial_hemorrhage", scene.side, region, 2 * radius, parts, (Mass(centre, radius, 0.28 * radius),), stage=stage, edema=True,
-        visible_on=ALL, referral=("neurosurgery", "stroke"), priority="high",
+        visible_on=ALL, referral=("neurosurgery", "stroke neurology"), priority="high",
     )  # fmt: skip
 
 
