@@ -1,0 +1,92 @@
+"""The chat about one study: stored messages and a running answer, as the chatbot shows them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from assistant import jobs, studies
+from assistant.app.draft import TAG, case_links, readable
+from assistant.database import Database
+from assistant.jobs import AGAIN, Job, JobEvent, Kind, State
+
+THINKING = "…"
+LIMIT = 2_000  # characters of a question
+
+
+def shown(database: Database, visitor: str, study: str) -> list[dict[str, Any]]:
+    """The whole chat, oldest first; an unfinished answer as far as it has come."""
+    return [_message(database, message) for message in studies.messages(database, visitor, study)]
+
+
+def ask(database: Database, visitor: str, study: str, question: str) -> str:
+    """Stores a question and sends it to the worker; returns the job that answers."""
+    studies.say(database, visitor, study, "user", question.strip()[:LIMIT])
+    job = jobs.enqueue(database, Kind.ASK, study=study, visitor=visitor)
+    studies.say(database, visitor, study, "assistant", "", job)
+    return job
+
+
+def ask_again(database: Database, visitor: str, study: str, position: int, question: str | None = None) -> str | None:
+    """Forgets the chat from the question at `position` on (or the one before it) and asks that, or `question`, anew."""
+    said = studies.messages(database, visitor, study)
+    if not 0 <= position < len(said):
+        return None
+    while position and said[position].role != "user":
+        position -= 1
+    stop(database, visitor, study)
+    studies.forget_from(database, visitor, study, said[position].id)
+    return ask(database, visitor, study, question if question is not None else said[position].text)
+
+
+def stop(database: Database, visitor: str, study: str) -> None:
+    """Ends the answer being written, if one is."""
+    job = jobs.latest(database, Kind.ASK, study=study, visitor=visitor)
+    if job is not None and not job.state.ended:
+        jobs.stop(database, job.id)
+
+
+def running(database: Database, visitor: str, study: str) -> str | None:
+    """The job of an answer still being written."""
+    job = jobs.latest(database, Kind.ASK, study=study, visitor=visitor)
+    return job.id if job is not None and not job.state.ended else None
+
+
+def answer_text(job: Job, events: tuple[JobEvent, ...]) -> str:
+    """An answer as Markdown: its text so far with citations as links, or why there is none."""
+    text, links = "", dict[str, str]()
+    for event in events:
+        if event.kind == AGAIN:
+            text = ""
+        elif event.kind == "retrieved":
+            links = case_links(event.body["cases"])
+        elif event.kind == "answer":
+            text += event.body["text"]
+    if job.state is State.STOPPED:
+        return f"{linked(text, links)}\n\n*Stopped.*"
+    if job.state in (State.FAILED, State.INTERRUPTED):
+        return job.message or "This question could not be answered. Ask it once more."
+    if job.state is State.QUEUED and job.ahead:
+        return f"*Waiting: {job.ahead} before yours.*"
+    return linked(text, links) or THINKING
+
+
+def linked(text: str, links: Mapping[str, str]) -> str:
+    """Markdown with tags turned into links to cases and sequences; the page's script opens them."""
+
+    def link(match: re.Match[str]) -> str:
+        tag = match[1]
+        if tag in links:
+            return f"[{tag}](#case-{quote(links[tag], safe='')})"
+        if tag.startswith("S:"):
+            return f"[{tag}](#sequence-{quote(tag[2:], safe='')})"
+        return f"`{readable(tag)}`"
+
+    return TAG.sub(link, text)
+
+
+def _message(database: Database, message: studies.Message) -> dict[str, Any]:
+    content = message.text if message.job is None else answer_text(*jobs.look(database, message.job))
+    return {"role": message.role, "content": content}

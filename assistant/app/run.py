@@ -1,0 +1,41 @@
+"""Runs the page until it is told to stop, and says when it listens."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+
+import uvicorn
+
+from assistant.app.server import create_app
+from assistant.errors import UsageError
+from assistant.site import Site
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Server(uvicorn.Server):
+    """A server that prints its address once it listens."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's hook."""
+        await super().startup(sockets)
+        if self.started:
+            print(f"Prima listens on http://{self.config.host}:{self.config.port} (Ctrl-C ends it)", flush=True)
+
+
+def run(site: Site, *, host: str, port: int) -> None:
+    """Serves the site's page until Ctrl-C; raises UsageError where the port is taken."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="page: %(levelname)s %(name)s: %(message)s")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UsageError(f"Cannot listen on {host}:{port} ({error.strerror}). Choose another port with --port.") from error
+    if host not in LOOPBACK:
+        print(f"There is no login: anyone who reaches {host}:{port} can use this page. Put it behind a proxy that asks for one.", file=sys.stderr)
+    print("Starting the page …", file=sys.stderr, flush=True)
+    app = create_app(site, port, host)
+    Server(uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=2)).run()

@@ -1,0 +1,56 @@
+"""`prima demo`: the page with phantom studies, ready to try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from assistant.database import Database
+    from assistant.site import Site
+
+# Seeds the models never saw, and the main diagnosis; the study list does not tell it.
+STUDIES = (
+    (910_001, "high_grade_glioma"),
+    (910_002, "large_vessel_stroke"),
+    (910_003, "normal"),
+    (910_004, "multiple_sclerosis"),
+    (910_005, "meningioma"),
+    (910_006, "subdural_hematoma"),
+)
+
+
+def demo(
+    port: Annotated[int, typer.Option(help="Port to listen on (127.0.0.1 only).", min=1, max=65535)] = 7860,
+    state: Annotated[Path | None, typer.Option(help="Folder for the demo's studies and database.")] = None,
+) -> None:
+    """Start the page with simulated studies, until Ctrl-C."""
+    from assistant.app.run import run
+    from assistant.database import Database
+    from assistant.site import Site, default_state
+
+    site = Site.at(state or default_state().with_name("demo"))
+    database = Database.open(site.database)
+    shelve(site, database)
+    database.close()
+    run(site, host="127.0.0.1", port=port)
+
+
+def shelve(site: Site, database: Database) -> None:
+    """Puts the demo studies on everyone's shelf, once; the worker makes them."""
+    from assistant import jobs, studies
+    from assistant.jobs import Kind
+
+    known = {each.path: each for each in studies.everyones(database)}
+    for number, (seed, diagnosis) in enumerate(STUDIES, 1):
+        path = str(site.state / "demo" / str(seed))
+        if path not in known:
+            id = studies.add(database, visitor=None, origin="demo", label=f"Demo {number}", path=path)
+        elif known[path].state == "failed":
+            id = known[path].id
+            studies.wait_again(database, id)
+        else:
+            continue
+        jobs.enqueue(database, Kind.PHANTOM, study=id, visitor=None, payload={"seed": seed, "diagnosis": diagnosis})

@@ -1,0 +1,43 @@
+"""The worker process of `prima demo` and `prima serve`; they start it, people do not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from encoder.study import Study
+
+SOURCE = re.compile(r"phantom:seed=(?P<seed>\d+)(?:,diagnosis=(?P<diagnosis>\w+))?(?P<mirror>,mirror)?")
+
+
+class Phantoms:
+    """Demo studies and cited cases, by simulation."""
+
+    def write(self, seed: int, diagnosis: str | None, folder: Path) -> None:
+        """Writes a phantom study as DICOM."""
+        import phantom
+
+        phantom.write(phantom.sample(seed, diagnosis), folder)
+
+    def study(self, source: str) -> Study | None:
+        """The study of a case whose source is `phantom:seed=N`."""
+        import phantom
+        from assistant.train.studies import as_study
+
+        found = SOURCE.fullmatch(source)
+        if found is None:
+            return None
+        return as_study(phantom.sample(int(found["seed"]), found["diagnosis"], mirror=bool(found["mirror"])))
+
+
+def worker() -> None:
+    """Work until the page goes."""
+    from assistant.worker import work
+
+    work(Phantoms())
+
+
+if __name__ == "__main__":
+    worker()

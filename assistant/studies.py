@@ -1,0 +1,200 @@
+"""Visitors, their studies, drafts and chats, as rows. Every question names the visitor who asks; nobody sees another's."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, or_, select, update
+
+from assistant.database import AuditRow, Database, DraftRow, EventRow, JobRow, MessageRow, StudyRow, Visitor, WorkerRow, new_id
+
+
+@dataclass(frozen=True)
+class ShelfStudy:
+    """A study as the page shows it. state: waiting, ready, failed. intake: see `assistant.worker`; empty until read."""
+
+    id: str
+    path: str
+    label: str
+    origin: str
+    state: str
+    intake: dict[str, Any]
+    message: str | None
+
+
+@dataclass(frozen=True)
+class Message:
+    """One chat message; job answers it (of an answer)."""
+
+    id: int
+    role: str
+    text: str
+    job: str | None
+
+
+@dataclass(frozen=True)
+class WorkerSign:
+    """The worker's last sign of life. models: loading, ready, or a sentence saying why not."""
+
+    beat: float
+    models: str
+
+
+def new_token() -> str:
+    """A cookie for a new browser session."""
+    return secrets.token_urlsafe(32)
+
+
+def visitor_id(token: str) -> str:
+    """The id under which a cookie's owner is kept."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def known(database: Database, visitor: str) -> bool:
+    """Whether this visitor was let in here before."""
+    with database.begin() as rows:
+        return rows.get(Visitor, visitor) is not None
+
+
+def welcome(database: Database, visitor: str) -> None:
+    """Adds a visitor; one who is known stays as they are."""
+    with database.begin() as rows:
+        if rows.get(Visitor, visitor) is None:
+            rows.add(Visitor(id=visitor))
+
+
+def current(database: Database, visitor: str) -> str | None:
+    """The study this visitor looked at last."""
+    with database.begin() as rows:
+        row = rows.get(Visitor, visitor)
+        return row.study if row else None
+
+
+def choose(database: Database, visitor: str, study: str) -> None:
+    """Remembers which study a visitor looks at."""
+    with database.begin() as rows:
+        rows.execute(update(Visitor).where(Visitor.id == visitor).values(study=study))
+
+
+def add(
+    database: Database,
+    *,
+    visitor: str | None,
+    origin: str,
+    label: str,
+    path: str,
+    id: str | None = None,
+    part: int = 0,
+    state: str = "waiting",
+) -> str:
+    """Puts a study on the shelf, to be read by the worker; returns its id."""
+    with database.begin() as rows:
+        row = StudyRow(id=id or new_id(), visitor=visitor, origin=origin, label=label, path=path, part=part, state=state)
+        rows.add(row)
+        rows.flush()
+        return row.id
+
+
+def uploaded(database: Database, study: str) -> None:
+    """A study's files are all here: it waits to be read. Its label says when it came; file names may be people's."""
+    label = f"Upload of {time.strftime('%d %b, %H:%M')}"
+    with database.begin() as rows:
+        rows.execute(update(StudyRow).where(StudyRow.id == study).values(state="waiting", label=label, intake={}))
+
+
+def shelf(database: Database, visitor: str) -> tuple[ShelfStudy, ...]:
+    """Everyone's studies, then the visitor's own, oldest first."""
+    with database.begin() as rows:
+        mine = or_(StudyRow.visitor.is_(None), StudyRow.visitor == visitor)
+        query = select(StudyRow).where(mine).order_by(StudyRow.visitor.is_not(None), StudyRow.created)
+        return tuple(_shown(row) for row in rows.scalars(query))
+
+
+def everyones(database: Database) -> tuple[ShelfStudy, ...]:
+    """The studies that belong to nobody: the demo's."""
+    with database.begin() as rows:
+        return tuple(_shown(row) for row in rows.scalars(select(StudyRow).where(StudyRow.visitor.is_(None)).order_by(StudyRow.created)))
+
+
+def wait_again(database: Database, study: str) -> None:
+    """A study that failed is about to be read once more."""
+    with database.begin() as rows:
+        rows.execute(update(StudyRow).where(StudyRow.id == study).values(state="waiting", message=None))
+
+
+def see(database: Database, visitor: str, study: str | None) -> ShelfStudy | None:
+    """A study, if this visitor may see it, else None."""
+    with database.begin() as rows:
+        row = rows.get(StudyRow, study) if study else None
+        return _shown(row) if row is not None and row.visitor in (None, visitor) else None
+
+
+def remove(database: Database, visitor: str, study: str) -> bool:
+    """Takes a visitor's own study off the shelf, with its chat and drafts; False if it is not theirs."""
+    with database.begin() as rows:
+        row = rows.get(StudyRow, study)
+        if row is None or row.visitor != visitor:
+            return False
+        rows.execute(delete(MessageRow).where(MessageRow.study == study))
+        rows.execute(delete(DraftRow).where(DraftRow.study == study))
+        begun = select(JobRow.id).where(JobRow.study == study)
+        rows.execute(delete(EventRow).where(EventRow.job.in_(begun)))
+        rows.execute(delete(JobRow).where(JobRow.study == study))
+        rows.execute(update(Visitor).where(Visitor.study == study).values(study=None))
+        rows.delete(row)
+        return True
+
+
+def messages(database: Database, visitor: str, study: str) -> tuple[Message, ...]:
+    """A visitor's chat about a study, oldest first."""
+    with database.begin() as rows:
+        query = select(MessageRow).where(MessageRow.study == study, MessageRow.visitor == visitor).order_by(MessageRow.id)
+        return tuple(Message(row.id, row.role, row.text, row.job) for row in rows.scalars(query))
+
+
+def say(database: Database, visitor: str, study: str, role: str, text: str, job: str | None = None) -> int:
+    """Adds a message to a chat; returns its id."""
+    with database.begin() as rows:
+        row = MessageRow(study=study, visitor=visitor, role=role, text=text, job=job)
+        rows.add(row)
+        rows.flush()
+        return row.id
+
+
+def answer(database: Database, job: str, text: str) -> None:
+    """Writes the text of the answer that a job gives."""
+    with database.begin() as rows:
+        rows.execute(update(MessageRow).where(MessageRow.job == job).values(text=text))
+
+
+def forget_from(database: Database, visitor: str, study: str, message: int) -> None:
+    """Takes a message and everything after it out of a chat (retry, edit)."""
+    with database.begin() as rows:
+        rows.execute(delete(MessageRow).where(MessageRow.study == study, MessageRow.visitor == visitor, MessageRow.id >= message))
+
+
+def keep_draft(database: Database, *, study: str, job: str, visitor: str | None, result: dict[str, Any]) -> None:
+    """Keeps a finished draft, in the state `draft`."""
+    with database.begin() as rows:
+        rows.add(DraftRow(study=study, job=job, visitor=visitor, result=result))
+
+
+def note(database: Database, visitor: str | None, action: str, study: str | None) -> None:
+    """Adds a line to the audit."""
+    with database.begin() as rows:
+        rows.add(AuditRow(visitor=visitor, action=action, study=study))
+
+
+def worker_sign(database: Database) -> WorkerSign | None:
+    """The worker's last sign of life, None before the first."""
+    with database.begin() as rows:
+        row = rows.get(WorkerRow, 1)
+        return WorkerSign(row.beat, row.models) if row else None
+
+
+def _shown(row: StudyRow) -> ShelfStudy:
+    return ShelfStudy(row.id, row.path, row.label, row.origin, row.state, row.intake, row.message)
