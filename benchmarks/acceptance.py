@@ -60,7 +60,7 @@ def report(assistant: Assistant, seed: int, studies: int) -> dict[str, Any]:
     """Main diagnosis first and in the first three, citations, what is not assessed, priority, and DWI taken away."""
     first, three, normal, cited, named, heads, dwi, seconds, priorities = [], [], [], [], [], [], [], [], []
     per: dict[str, list[int]] = {}
-    silent = set(diagnoses.load()) - set(assistant.encoder.card.heads)
+    silent = set(diagnoses.load()) - assistant.encoder.trained_heads
     with tempfile.TemporaryDirectory() as folder:
         for p, study in written(range(seed, seed + studies), Path(folder)):
             began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The tiny preset's whole network behind the tokenizer: tokens and names in, embeddings and head outputs out."""
+"""The tiny preset's network as it is trained: the towers, with heads that read tokens and study together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from encoder.config import EncoderConfig
-from encoder.networks import NameEncoder, SequenceTransformer, StudyTransformer
+from encoder.networks import NameEncoder, SequenceOutput, StudyOutput, Towers
 from encoder.token_head import TokenEvidence, TokenHead
 
 
@@ -80,28 +80,42 @@ def strongest_evidence(lesions: Tensor, lengths: list[int], counts: list[int]) -
     return torch.cat([torch.stack([s.amax(0) for s in studies]), torch.stack([s.mean(0) for s in studies])], dim=1)
 
 
+class Readout(nn.Module):
+    """Token head and study heads: everything of the tiny preset that the published network has not."""
+
+    def __init__(self, config: EncoderConfig, labels: Labels) -> None:
+        super().__init__()
+        self.tokens = TokenHead(config.sequence.width, len(labels.diagnoses), len(labels.regions))
+        self.heads = StudyHeads(config.study.registers * config.study.width, labels)
+
+
 class Model(nn.Module):
-    """Name encoders, sequence and study transformers, token head and study heads."""
+    """Towers and readout together."""
 
     def __init__(self, config: EncoderConfig, labels: Labels) -> None:
         super().__init__()
         self.labels = labels
-        self.specialties = labels.specialties
-        self.name = NameEncoder(config.name)
-        self.sequence = SequenceTransformer(config.sequence)
-        self.description = NameEncoder(config.description)
-        self.study = StudyTransformer(config.study)
-        self.tokens = TokenHead(config.sequence.width, len(labels.diagnoses), len(labels.regions))
-        self.heads = StudyHeads(config.study.registers * config.study.width, labels)
+        self.towers = Towers(config)
+        self.readout = Readout(config, labels)
 
     def forward(self, batch: TokenBatch) -> ModelOutput:
         """Packed over series and studies; equals a loop over single studies."""
-        sequences = self.sequence(batch.rows, batch.lengths, _each_once(self.name, batch.names))
-        study = self.study(sequences.embedding, batch.counts, _each_once(self.description, batch.descriptions))
-        evidence = self.tokens(sequences.tokens)
-        strongest = strongest_evidence(evidence.lesions, batch.lengths, batch.counts)
-        scores, referral, priority = self.heads(study.pooled, strongest)
-        return ModelOutput(sequences.embedding, study.registers, study.pooled, study.clip, evidence, scores, referral, priority)
+        sequences, study = embed(self.towers, batch)
+        return read_out(self.readout, sequences, study, batch)
+
+
+def embed(towers: Towers, batch: TokenBatch) -> tuple[SequenceOutput, StudyOutput]:
+    """Token rows and names -> sequence and study outputs."""
+    sequences = towers.sequence(batch.rows, batch.lengths, _each_once(towers.name, batch.names))
+    return sequences, towers.study(sequences.embedding, batch.counts, _each_once(towers.description, batch.descriptions))
+
+
+def read_out(readout: Readout, sequences: SequenceOutput, study: StudyOutput, batch: TokenBatch) -> ModelOutput:
+    """Token evidence and study logits."""
+    evidence = readout.tokens(sequences.tokens)
+    strongest = strongest_evidence(evidence.lesions, batch.lengths, batch.counts)
+    scores, referral, priority = readout.heads(study.pooled, strongest)
+    return ModelOutput(sequences.embedding, study.registers, study.pooled, study.clip, evidence, scores, referral, priority)
 
 
 def _each_once(encode: NameEncoder, texts: list[str]) -> Tensor:

@@ -7,9 +7,11 @@ a study's score is the mean over its series, and the threshold a quantile of tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from encoder.features import OutOfDistribution
@@ -119,3 +121,14 @@ class Outliers:
         """Score of one study and whether it lies outside. rows: (s, f) statistics of its series."""
         score = self.distance(rows)
         return OutOfDistribution(score=score, threshold=self.threshold, flagged=score > self.threshold)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The arrays as tensors to be written; the reference rows, by far the largest, in half precision."""
+        whole = {"outliers.centre": torch.from_numpy(self.centre), "outliers.whitening": torch.from_numpy(self.whitening)}
+        return whole | {"outliers.reference": torch.from_numpy(self.reference).half()}
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, torch.Tensor], threshold: float) -> Outliers:
+        """Restore what `tensors` wrote."""
+        centre, whitening, reference = (tensors[f"outliers.{name}"].float().numpy() for name in ("centre", "whitening", "reference"))
+        return Outliers(centre, whitening, reference, threshold)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from assistant.train.encoder import Corpus, Targets, chunks, targets
 from encoder.calibration import best_threshold, fit_platt
-from encoder.encoder import Encoder, Head
+from encoder.config import EncoderConfig
+from encoder.encoder import Card, Encoder, Head
 from encoder.model import Model
 from encoder.outliers import Outliers
 
@@ -35,20 +37,24 @@ def head_outputs(model: Model, corpus: Corpus, batch: int = 16) -> HeadOutputs:
     return HeadOutputs(scores, referral, priority)
 
 
-def calibrate(encoder: Encoder, corpus: Corpus, training_rows: NDArray[np.float32], held_out_rows: list[NDArray[np.float32]]) -> Encoder:
-    """A new encoder with thresholds, Platt scaling, priority temperature and outlier statistics fitted on `corpus`."""
-    outputs = head_outputs(encoder.model, corpus)
-    truth = targets(list(corpus.studies), encoder.model.specialties)
-    labels = encoder.card.labels
+def calibrate(
+    model: Model, config: EncoderConfig, corpus: Corpus, training_rows: NDArray[np.float32], held_out_rows: list[NDArray[np.float32]], provenance: dict[str, Any]
+) -> Encoder:
+    """The model as an encoder, with thresholds, Platt scaling, priority temperature and outlier statistics fitted on `corpus`."""
+    outputs = head_outputs(model, corpus)
+    labels = model.labels
+    truth = targets(list(corpus.studies), labels.specialties)
     outliers = Outliers.fit(training_rows, held_out_rows)
-    card = replace(
-        encoder.card,
+    card = Card(
+        config=config,
+        labels=labels,
         heads=_heads(labels.diagnoses, outputs.scores, truth.diagnoses.numpy() > 0),
         referral=_heads(labels.specialties, outputs.referral, truth.referral.numpy() > 0),
         priority_temperature=_temperature(outputs, truth),
         outlier_threshold=outliers.threshold,
+        provenance=provenance,
     )
-    return Encoder(card, encoder.tokenizer, encoder.model, outliers, "")
+    return Encoder(card, model.towers, model.readout, outliers)
 
 
 def _heads(names: tuple[str, ...], logits: NDArray[np.float64], truth: NDArray[np.bool_]) -> dict[str, Head]:

@@ -24,9 +24,10 @@ from assistant.train.studies import make_shards, names
 from assistant.train.text_tower import build_text_tower, save_text_tower
 from assistant.train.tokenizer import train_tokenizer
 from encoder.config import EncoderConfig, preset
-from encoder.encoder import Card, Encoder
+from encoder.encoder import Encoder
 from encoder.model import Labels, Model
 from encoder.tokenizer import VQVAE
+from phantom.atlas import REGIONS
 
 STATEMENT = "Simulated studies only (phantom package). No patient data. Not for clinical use."
 RENDERINGS = 3  # phrasings of each training report
@@ -36,7 +37,7 @@ RENDERINGS = 3  # phrasings of each training report
 class Recipe:
     """Sizes of the demo training; the defaults made the shipped weights on two CPU cores."""
 
-    training_studies: int = 2400
+    training_studies: int = 1200  # each with its mirror image
     calibration_studies: int = 500
     first_training_seed: int = 1_000_000
     first_calibration_seed: int = 2_000_000
@@ -67,30 +68,31 @@ def stages(recipe: Recipe, root: Path) -> Stages:
 def train_demo_encoder(recipe: Recipe, root: Path, out: Path) -> Encoder:
     """Run the stages up to a calibrated encoder with its text tower, written to `out` and `out`/text."""
     config, where = preset("tiny"), stages(recipe, root)
-    training = make_shards(where.shards, recipe.first_training_seed, recipe.training_studies, config)
+    training = make_shards(where.shards, recipe.first_training_seed, recipe.training_studies, config, mirrored=True)
     calibration = make_shards(where.shards, recipe.first_calibration_seed, recipe.calibration_studies, config)
     tokenizer = _tokenizer(where.tokenizer, training, config, recipe)
     tokenise([*training, *calibration], tokenizer, config, where.rows)
     corpus, statistics = load_corpus(training, where.rows)
-    labels = Labels(names(), specialties(corpus.studies), phantom.region_names())
+    labels = Labels(names(), specialties(corpus.studies), REGIONS)
     model = Model(config, labels)
-    texts = [report_texts(s["seed"]) for s in corpus.studies]
+    model.towers.tokenizer.load_state_dict(tokenizer.state_dict())
+    texts = [report_texts(s) for s in corpus.studies]
     tower = build_text_tower([t for several in texts for t in several], config.study.out)
     where.encoder.mkdir(parents=True, exist_ok=True)
     train_encoder(model, tower, corpus, texts, Plan(recipe.encoder_minutes), where.encoder / "checkpoint.safetensors")
     held_out, held_out_statistics = load_corpus(calibration, where.rows)
-    card = Card(config, labels, {}, {}, licence="MIT", trained_on=STATEMENT, training=asdict(recipe))
     half = len(statistics) // 2  # enough rows to measure against, and a small file
-    encoder = calibrate(Encoder(card, tokenizer, model, None, ""), held_out, np.concatenate(statistics[:half:2]), held_out_statistics)
+    provenance = {"made_by": "prima train demo", "trained_on": STATEMENT, "licence": "MIT", "recipe": asdict(recipe)}
+    encoder = calibrate(model, config, held_out, np.concatenate(statistics[:half:2]), held_out_statistics, provenance)
     encoder.save(out)
     save_text_tower(tower, out / "text")
     return encoder
 
 
-def report_texts(seed: int) -> list[str]:
+def report_texts(study: dict[str, Any]) -> list[str]:
     """Several phrasings of one phantom's report."""
-    rng = np.random.default_rng(seed)
-    return [report_text(seed, rng) for _ in range(RENDERINGS)]
+    rng = np.random.default_rng(study["seed"])
+    return [report_text(study["seed"], study["mirror"], rng) for _ in range(RENDERINGS)]
 
 
 def specialties(studies: Sequence[dict[str, Any]]) -> tuple[str, ...]:

@@ -102,9 +102,9 @@ def targets(studies: list[dict[str, Any]], specialties: tuple[str, ...]) -> Targ
     return Targets(y, r, level)
 
 
-def report_text(seed: int, rng: np.random.Generator) -> str:
+def report_text(seed: int, mirror: bool, rng: np.random.Generator) -> str:
     """What the text tower reads of a phantom's report: its findings and impression, sentences shuffled (PRIMA.md section 8)."""
-    sentences = [s.text for s in phantom.report.compose(phantom.sample(seed)).sentences]
+    sentences = [s.text for s in phantom.report.compose(phantom.sample(seed, mirror=mirror)).sentences]
     return " ".join(sentences[k] for k in rng.permutation(len(sentences)))
 
 
@@ -151,12 +151,12 @@ def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, text
     torch.manual_seed(plan.seed)
     rng = np.random.default_rng(plan.seed)
     temperature = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-    wanted = targets(list(corpus.studies), model.specialties)
+    wanted = targets(list(corpus.studies), model.labels.specialties)
     weight = (1 - wanted.diagnoses.mean(0)).div(wanted.diagnoses.mean(0).clamp(min=1e-3)).clamp(1, 8)
     share = torch.from_numpy((corpus.lesions >= MIN_VOXELS).mean(0)).float()
     token_weight = (0.02 / share.clamp(min=1e-4)).clamp(1, 12)
     used = (wanted.diagnoses.sum(0) > 5).float()
-    parameters = [*model.parameters(), *tower.parameters(), temperature]
+    parameters = [*(p for n, p in model.named_parameters() if not n.startswith("towers.tokenizer.")), *tower.parameters(), temperature]
     optimiser = torch.optim.AdamW(parameters, lr=plan.rate, weight_decay=0.02, betas=(0.9, 0.98))
     spent, step = _resume(checkpoint, model, tower, optimiser, temperature)
     last_save = began = time.monotonic()

@@ -27,6 +27,7 @@ from encoder.volume import Volume, canonical
 from prompts import diagnoses
 
 SHARD = 20
+COARSE = 2
 Grid = tuple[NDArray[np.float64], tuple[int, int, int]]
 
 
@@ -105,84 +106,108 @@ class _Labels:
         return lesions[cell], regions[cell], np.where(np.isfinite(offsets), offsets, 0).astype(np.float16)
 
     def _grid(self, volume: Volume) -> tuple[Any, Any, Any]:
-        # The canonical array is (z, y, x); the phantom labels any (i, j, k) grid, so it gets the array's own axes.
-        shape, affine = volume.values.shape, volume.affine
-        labels = phantom.labels(self.p, affine, shape)
-        patch = token_size(volume.plane_axis, self.spec)
+        """Lesion voxels (cells, names), region (cells) and lesion centre in mm (cells, 3) for every cell of the token grid.
+
+        Labels are drawn on every second voxel in-plane: a quarter of the cost, and a token still has 256 of them.
+        """
+        step = np.where(np.arange(3) == volume.plane_axis, 1, COARSE)
+        size = np.array(token_size(volume.plane_axis, self.spec))
+        before = (-np.array(volume.values.shape) % size) // 2
+        cells = -(-np.array(volume.values.shape) // size)
+        patch = tuple(size // step)
+        # The padded grid's first coarse voxel lies `before` voxels outside the volume, and half a coarse voxel in.
+        affine = volume.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ ((step - 1) / 2 - before)
+        affine[:3, :3] = affine[:3, :3] * step
+        labels = phantom.labels(self.p, affine, tuple(cells * patch))
         column = {name: k for k, name in enumerate(names())}
-        any_lesion = np.zeros(shape, bool)
-        cells = tuple(-(-s // t) for s, t in zip(shape, patch, strict=True))
+        any_lesion = np.zeros(labels.regions.shape, bool)
         lesions = np.zeros((*cells, len(column)), np.uint8)
         for name, mask in labels.lesions.items():
-            lesions[..., column[name]] = np.minimum(_blocks(mask, patch).sum((1, 3, 5)), 255)
+            lesions[..., column[name]] = np.minimum(_blocks(mask, patch).sum((1, 3, 5)) * COARSE**2, 255)
             if diagnoses.load()[name].kind == "diagnosis":
                 any_lesion |= mask
-        blocks = _blocks(labels.regions, patch)
-        here = _blocks(any_lesion, patch)
-        regions = np.stack([((blocks == r) * (1 + 500 * here)).sum((1, 3, 5)) * (r > 0) for r in range(len(labels.region_names))], -1)
-        index = np.stack(np.meshgrid(*(np.arange(s) for s in shape), indexing="ij"), 0).astype(np.float32)
+        here, blocks = _blocks(any_lesion, patch), _blocks(labels.regions, patch)
+        votes = [((blocks == r) * (1 + 500 * here)).sum((1, 3, 5)) * (r > 0) for r in range(len(labels.region_names))]
+        index = np.meshgrid(*(np.arange(s, dtype=np.float32) for s in any_lesion.shape), indexing="ij")
         mass = here.sum((1, 3, 5))
         with np.errstate(invalid="ignore", divide="ignore"):
-            voxel = np.stack([_blocks(index[a] * any_lesion, patch).sum((1, 3, 5)) / mass for a in range(3)], -1)
-        return lesions, regions.argmax(-1).astype(np.uint8), voxel @ affine[:3, :3].T + affine[:3, 3]
+            voxel = np.stack([_blocks(axis * any_lesion, patch).sum((1, 3, 5)) / mass for axis in index], -1)
+        return lesions, np.stack(votes, -1).argmax(-1).astype(np.uint8), voxel @ affine[:3, :3].T + affine[:3, 3]
 
 
-def _blocks(volume: NDArray[Any], patch: tuple[int, int, int]) -> NDArray[Any]:
-    """The volume, padded as `patchify` pads it, as (cells, patch) pairs on each axis."""
-    pad = [-s % t for s, t in zip(volume.shape, patch, strict=True)]
-    padded = np.pad(volume, [(p // 2, p - p // 2) for p in pad])
-    cells = [s // t for s, t in zip(padded.shape, patch, strict=True)]
-    return padded.reshape(cells[0], patch[0], cells[1], patch[1], cells[2], patch[2])
+def _blocks(volume: NDArray[Any], patch: tuple[int, ...]) -> NDArray[Any]:
+    """The volume as (cell, voxel in cell) pairs on each axis."""
+    cells = [s // t for s, t in zip(volume.shape, patch, strict=True)]
+    return volume.reshape(cells[0], patch[0], cells[1], patch[1], cells[2], patch[2])
 
 
-def make_shard(path: Path, seeds: range, config: EncoderConfig) -> None:
-    """Render, cut and label the phantoms of these seeds; the file appears whole or not at all."""
+def make_shard(path: Path, seeds: range, config: EncoderConfig, mirrored: bool = False) -> None:
+    """Render, cut and label the phantoms of these seeds, with their mirror images if asked; the file appears whole or not at all."""
     from safetensors.numpy import save_file
 
-    rows: dict[str, list[Any]] = {name: [] for name in Shard.__annotations__ if name not in {"lengths", "counts", "studies"}}
-    lengths, counts, studies = [], [], []
+    rows: dict[str, list[Any]] = {}
+    studies = []
     for seed in seeds:
         p = phantom.sample(seed)
         study = as_study(p)
-        labels = _Labels(p, config.patch)
-        for series in study.series:
-            volume = canonical(series, config.patch)
-            patches = cut(volume, config.patch)
-            lesions, regions, offsets = labels.of(volume, patches)
-            n = len(patches.values)
-            for name, array in {
-                "values": thin_first(patches),
-                "positions": patches.positions.astype(np.int16),
-                "planes": np.full(n, patches.plane_axis, np.uint8),
-                "centres": patches.centres_mm.astype(np.float32),
-                "lesions": lesions,
-                "regions": regions,
-                "offsets": offsets,
-                "statistics": series_statistics(volume)[None],
-            }.items():
-                rows[name].append(array)
-            lengths.append(n)
-        counts.append(len(study.series))
-        truth = phantom.truth(p)
-        studies.append(
-            {
-                "seed": seed,
-                "names": [s.name for s in study.series],
-                "weightings": [s.weighting for s in study.series],
-                "description": study.context.description,
-                "diagnoses": list(truth.diagnoses),
-                "findings": [{"name": f.name, "side": f.side, "region": f.region} for f in truth.findings],
-                "referral": list(truth.referral),
-                "priority": truth.priority,
-                "age": truth.age,
-                "sex": truth.sex,
-            }
-        )
-    arrays = {name: np.concatenate(parts) for name, parts in rows.items()}
-    arrays |= {"lengths": np.array(lengths, np.int32), "counts": np.array(counts, np.int32)}
-    part = path.with_suffix(".part")
-    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, part, metadata={"studies": json.dumps(studies)})
-    os.replace(part, path)
+        volumes = [canonical(series, config.patch) for series in study.series]
+        parts = [_cut(p, study, volumes, config.patch)]
+        studies.append(_facts(p, study))
+        if mirrored:
+            p = phantom.sample(seed, mirror=True)
+            parts.append(_cut(p, study, [_mirror(volume) for volume in volumes], config.patch))
+            studies.append(_facts(p, study))
+        for part in parts:
+            for name, values in part.items():
+                rows.setdefault(name, []).extend(values)
+    arrays = {name: np.stack(parts) if name in ("lengths", "counts") else np.concatenate(parts) for name, parts in rows.items()}
+    part_file = path.with_suffix(".part")
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, part_file, metadata={"studies": json.dumps(studies)})
+    os.replace(part_file, path)
+
+
+def _mirror(volume: Volume) -> Volume:
+    """The volume of the mirrored head: the array flipped, every voxel at -x of where it was."""
+    flip = np.eye(4)
+    flip[2, 2], flip[2, 3] = -1, volume.values.shape[2] - 1
+    return Volume(volume.values[:, :, ::-1], np.diag([-1.0, 1, 1, 1]) @ volume.affine @ flip, volume.plane_axis)
+
+
+def _cut(p: phantom.Phantom, study: Study, volumes: list[Volume], spec: PatchSpec) -> dict[str, list[Any]]:
+    labels = _Labels(p, spec)
+    found: dict[str, list[Any]] = {name: [] for name in Shard.__annotations__ if name != "studies"}
+    for volume in volumes:
+        patches = cut(volume, spec)
+        lesions, regions, offsets = labels.of(volume, patches)
+        found["values"].append(thin_first(patches))
+        found["positions"].append(patches.positions.astype(np.int16))
+        found["planes"].append(np.full(len(patches), patches.plane_axis, np.uint8))
+        found["centres"].append(patches.centres_mm.astype(np.float32))
+        found["lesions"].append(lesions)
+        found["regions"].append(regions)
+        found["offsets"].append(offsets)
+        found["lengths"].append(np.int32(len(patches)))
+        found["statistics"].append(series_statistics(volume)[None])
+    found["counts"].append(np.int32(len(study.series)))
+    return found
+
+
+def _facts(p: phantom.Phantom, study: Study) -> dict[str, Any]:
+    truth = phantom.truth(p)
+    return {
+        "seed": p.seed,
+        "mirror": p.mirror,
+        "names": [s.name for s in study.series],
+        "weightings": [s.weighting for s in study.series],
+        "description": study.context.description,
+        "diagnoses": list(truth.diagnoses),
+        "findings": [{"name": f.name, "side": f.side, "region": f.region} for f in truth.findings],
+        "referral": list(truth.referral),
+        "priority": truth.priority,
+        "age": truth.age,
+        "sex": truth.sex,
+    }
 
 
 def load_shard(path: Path) -> Shard:
@@ -194,11 +219,16 @@ def load_shard(path: Path) -> Shard:
         return Shard(**arrays, studies=tuple(json.loads(file.metadata()["studies"])))
 
 
-def make_shards(folder: Path, first_seed: int, studies: int, config: EncoderConfig, processes: int = 2) -> list[Path]:
+def make_shards(
+    folder: Path, first_seed: int, studies: int, config: EncoderConfig, *, mirrored: bool = False, processes: int = 2
+) -> list[Path]:
     """Make the shards that are missing, in several processes; returns all, in order of seed."""
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(first_seed, first_seed + studies, SHARD)
-    jobs = [(folder / f"{start:07d}.safetensors", range(start, min(start + SHARD, first_seed + studies)), config) for start in starts]
+    jobs = [
+        (folder / f"{start:07d}{'m' * mirrored}.safetensors", range(start, min(start + SHARD, first_seed + studies)), config, mirrored)
+        for start in starts
+    ]
     todo = [job for job in jobs if not job[0].exists()]
     if todo:
         with multiprocessing.get_context("spawn").Pool(processes, initializer=_one_thread) as pool:
@@ -213,7 +243,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _make(job: tuple[Path, range, EncoderConfig]) -> None:
+def _make(job: tuple[Path, range, EncoderConfig, bool]) -> None:
     make_shard(*job)
 
 
