@@ -149,7 +149,7 @@ def _finite(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         if not np.isfinite(values).any():
             raise UnusableVolume("no voxel is a number")
-        return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        values = np.where(np.isfinite(values), values, values.dtype.type(0))
     return values
 
 
