@@ -1,0 +1,221 @@
+"""The whole path: a study in, a checked and cited draft out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import index as index_package
+import prompts
+from assistant import needs, rendering, rules
+from assistant.conditioner import prompt_fields
+from assistant.draft import Draft, parse
+from assistant.errors import DraftError, UsageError
+from assistant.evidence import Evidence
+from assistant.llm import LanguageModel
+from assistant.result import Answer, CaseItem, Event, Finished, Intake, Left, Provenance, Reasoning, Result, Retrieved, Stage
+from assistant.verify import verify
+from encoder.encoder import Encoder, StudyEncoder
+from encoder.features import Priority, StudyFeatures
+from encoder.study import Study
+from index.case import Neighbour
+from index.query import Query
+from index.store import CaseIndex
+from prompts.diagnoses import load
+
+DEMO_INDEX = Path(index_package.__file__).parent / "demo"
+CASES = 4  # at most so many cases are retrieved and shown to the model
+HIDEABLE = frozenset({"scores", "cases", "gate"})  # for evaluation only
+SECOND_TRY = 0.7  # temperature of the one other attempt when a draft cannot be read
+_END_OF_THOUGHT = "</think>"
+
+
+@dataclass(frozen=True)
+class Assistant:
+    """The parts that make a draft, opened and checked to belong together."""
+
+    encoder: StudyEncoder
+    index: CaseIndex
+    llm: LanguageModel
+
+    @classmethod
+    def open(cls, encoder: Path | None = None, index: Path | None = None, llm: str | None = None, adapter: Path | None = None) -> Assistant:
+        """Opens the parts; None = the shipped ones. Raises where a part is missing or belongs to another encoder."""
+        opened = Encoder.load(encoder)
+        cases = CaseIndex.open(index or DEMO_INDEX, encoder=opened.hash)
+        return cls(opened, cases, LanguageModel.open(llm, adapter, opened.hash))
+
+    def evidence(self, study: Study, *, hide: Collection[str] = ()) -> Evidence:
+        """Encodes a study and retrieves its cases, never of the same patient; out of distribution, none are retrieved."""
+        features = self.encoder.encode(study)
+        return self._evidence(study, features, self._cases(study, features, frozenset(hide)), frozenset(hide))
+
+    def report(self, study: Study, *, seed: int = 0, stop: threading.Event | None = None, hide: Collection[str] = ()) -> Iterator[Event]:
+        """Drafts a report as events that end with Finished; ends without it when `stop` is set.
+
+        hide: "scores" and "cases" keep those from the model (scores with the locations that would tell them), "gate" drafts even
+        out of distribution; all three for evaluation only. Raises StudyError, UsageError, or DraftError for an unreadable draft.
+        """
+        stop, hidden = stop or threading.Event(), frozenset(hide)
+        if unknown := hidden - HIDEABLE:
+            raise UsageError(f"Expected hide to be among {sorted(HIDEABLE)}, found {sorted(unknown)}.")
+        yield Intake(study.key, rendering.used(study), rendering.excluded(study))
+        yield Stage("encoding")
+        features = self.encoder.encode(study)
+        if stop.is_set():
+            return
+        if _flagged(features) and "gate" not in hidden:
+            yield Finished(self._outside(study, features, seed))
+            return
+        yield Stage("retrieving")
+        evidence = self._evidence(study, features, self._cases(study, features, hidden), hidden)
+        yield Retrieved(_case_items(evidence.cases))
+        yield Stage("writing")
+        draft = yield from self._draft(evidence, seed, stop)
+        if draft is None:
+            return
+        yield Stage("checking")
+        yield Finished(self._result(draft, evidence, seed))
+
+    def _cases(self, study: Study, features: StudyFeatures, hidden: frozenset[str]) -> tuple[Neighbour, ...]:
+        if "cases" in hidden or (_flagged(features) and "gate" not in hidden):
+            return ()
+        return self.index.search(Query.of(features, study.patient), CASES)
+
+    def _evidence(self, study: Study, features: StudyFeatures, cases: tuple[Neighbour, ...], hidden: frozenset[str]) -> Evidence:
+        return Evidence(study, features, cases, needs.not_assessed(study, features), hidden)
+
+    def _draft(self, evidence: Evidence, seed: int, stop: threading.Event) -> Generator[Event, None, Draft | None]:
+        """The model's draft, streamed as events; None when stopped. An unreadable one is tried once more, sampled."""
+        prompt = _prompt(evidence)
+        for temperature in (0.0, SECOND_TRY):
+            pieces: list[str] = []
+            stream = self.llm.stream(prompt, evidence.features, seed=seed, temperature=temperature, stop=stop)
+            yield from _told_apart(_kept(stream, pieces))
+            if stop.is_set():
+                return None
+            try:
+                return parse("".join(pieces))
+            except DraftError:
+                if temperature:
+                    raise
+                yield Stage("writing again: the first draft could not be read")
+        return None
+
+    def _result(self, draft: Draft, evidence: Evidence, seed: int) -> Result:
+        study, features = evidence.study, evidence.features
+        checked = verify(draft, evidence)
+        limits = rendering.limits(evidence.not_assessed, needs.limited(study, features))
+        recommended = rules.recommendations(evidence)
+        text = rendering.report(evidence, " ".join([checked.findings_text, *limits]), checked.impression_text, " ".join(recommended))
+        added = [("findings", line) for line in limits] + [("recommendation", line) for line in recommended]
+        level, reason = rules.priority(evidence)
+        return Result(
+            study_key=study.key,
+            used=rendering.used(study, features.names),
+            excluded=rendering.excluded(study, features.names),
+            out_of_distribution=_verdict(features),
+            differential=checked.differential,
+            findings=checked.findings,
+            not_assessed=evidence.not_assessed,
+            referral=rules.referrals(evidence),
+            priority=level,
+            priority_reason=reason,
+            cases=_case_items(evidence.cases),
+            reasoning=checked.reasoning,
+            report=text,
+            claims=(*checked.claims, *rendering.claims(text, study, added)),
+            provenance=self._provenance(seed),
+            notice=rendering.NOTICE,
+        )
+
+    def _outside(self, study: Study, features: StudyFeatures, seed: int) -> Result:
+        """Out of distribution: technique, intake and the reason; no differential, no referral, no priority, and no language model."""
+        verdict = features.out_of_distribution
+        assert verdict is not None
+        why = rendering.outside(verdict)
+        evidence = self._evidence(study, features, (), frozenset())
+        text = rendering.report(evidence, f"Not drafted. {why}", "No assessment was made.", "Read this study without a draft.")
+        added = [("findings", text.findings), ("impression", text.impression), ("recommendation", text.recommendation)]
+        return Result(
+            study_key=study.key,
+            used=rendering.used(study, features.names),
+            excluded=rendering.excluded(study, features.names),
+            out_of_distribution=_verdict(features),
+            differential=(),
+            findings=(),
+            not_assessed=tuple(Left(name, "the study is out of distribution") for name in load()),
+            referral=(),
+            priority=Priority.NOT_ASSESSED,
+            priority_reason=why,
+            cases=(),
+            reasoning=(),
+            report=text,
+            claims=rendering.claims(text, study, added),
+            provenance=self._provenance(seed),
+            notice=rendering.NOTICE,
+        )
+
+    def _provenance(self, seed: int) -> Provenance:
+        return Provenance(
+            encoder=self.encoder.hash,
+            index=self.index.info.build,
+            llm=self.llm.hash,
+            adapter=self.llm.adapter_hash,
+            prompt=prompts.load("differential").hash,
+            seed=seed,
+            conditioning=self.llm.conditioning,
+        )
+
+
+def _prompt(evidence: Evidence) -> str:
+    hide = set(evidence.hidden - {"gate"}) | ({"locations"} if "scores" in evidence.hidden else set())
+    return prompts.load("differential").render(**prompt_fields(evidence, hide)).text
+
+
+def _flagged(features: StudyFeatures) -> bool:
+    return features.out_of_distribution is not None and features.out_of_distribution.flagged
+
+
+def _verdict(features: StudyFeatures) -> dict[str, Any]:
+    found = features.out_of_distribution
+    if found is None:
+        return {"score": None, "threshold": None, "flagged": False, "reason": "these weights carry no out-of-distribution statistics"}
+    reason = rendering.outside(found) if found.flagged else None
+    return {"score": found.score, "threshold": found.threshold, "flagged": found.flagged, "reason": reason}
+
+
+def _case_items(cases: Iterable[Neighbour]) -> tuple[CaseItem, ...]:
+    return tuple(CaseItem(neighbour.case.id, neighbour.similarity, neighbour.case.diagnoses) for neighbour in cases)
+
+
+def _kept(stream: Iterator[str], pieces: list[str]) -> Iterator[str]:
+    for piece in stream:
+        pieces.append(piece)
+        yield piece
+
+
+def _told_apart(pieces: Iterable[str]) -> Iterator[Reasoning | Answer]:
+    """Reasoning up to `</think>`, answer after it; a mark that arrives in parts is held back until it is whole."""
+    held, answering = "", False
+    for piece in pieces:
+        if answering:
+            yield Answer(piece)
+            continue
+        held += piece
+        thought, found, rest = held.partition(_END_OF_THOUGHT)
+        if found:
+            answering = True
+            if thought := thought.replace("<think>", ""):
+                yield Reasoning(thought)
+            if rest:
+                yield Answer(rest)
+        elif "<" not in held.replace("<think>", ""):
+            if thought := held.replace("<think>", ""):
+                yield Reasoning(thought)
+            held = ""
+    if held and not answering:
+        yield Reasoning(held.replace("<think>", ""))
