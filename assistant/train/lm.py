@@ -1,0 +1,242 @@
+"""The small language model: its tokenizer and its training from scratch on made text."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+import prompts
+from assistant.conditioner import prompt_fields
+from assistant.train import text
+from prompts import diagnoses
+
+log = logging.getLogger(__name__)
+
+BEGIN, END, PAD, USER, ASSISTANT = "<|begin|>", "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
+TEMPLATE = (
+    "<|begin|>{% for message in messages %}<|{{ 'assistant' if message['role'] == 'assistant' else 'user' }}|>{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' or loop.nextitem is defined or add_generation_prompt %}<|end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+# Markup that a draft repeats: one token each, so that it costs one step and cannot be misspelt.
+MARKUP = (
+    "<think>\n", "\n</think>\n", '{"differential": [', '], "findings": [', '], "impression": [', '{"ranked": [', '], "observations": [', '], "summary": [',
+    '"]}', '", "', '"', "]}", " [P:", " [L:", " [S:", "]", " P:", " L:", " S:", " ___ mm", "T1post", "FLAIR", "DWI", "ADC", "SWI", "MRA",
+    *(f" [C{number}]" for number in range(1, 10)), *(f"C{number}" for number in range(1, 10)),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LMConfig:
+    """Size and schedule of the shipped model."""
+
+    vocabulary: int = 2560
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+    inner: int = 704
+    context: int = 1024
+    batch: int = 2
+    rate: float = 3e-3
+    minutes: float = 35.0
+    seed: int = 20_000_000
+
+
+# ---- tokenizer ------------------------------------------------------------------------------------------------------
+
+
+def build_tokenizer(config: LMConfig) -> PreTrainedTokenizerFast:
+    """A byte-level BPE on sample text; taxonomy names, tags, probabilities and JSON markup are single tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    whole = [*MARKUP, *diagnoses.load(), *(f" {number / 100:.2f}" for number in range(101))]
+    tokenizer.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in (PAD, BEGIN, END, USER, ASSISTANT)])
+    tokenizer.add_tokens([AddedToken(word, normalized=False) for word in whole])
+    trainer = trainers.BpeTrainer(
+        vocab_size=config.vocabulary - len(whole) - 5,
+        min_frequency=3,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_sample_text(Random(config.seed + 1)), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BEGIN,
+        eos_token=END,
+        pad_token=PAD,
+        chat_template=TEMPLATE,
+        model_max_length=config.context,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _sample_text(rng: Random, studies: int = 4000) -> Iterator[str]:
+    """Text of every kind that the model will meet, the table of diagnoses included; markup is cut out, being whole already."""
+    for row in diagnoses.load().values():
+        for _ in range(20):
+            yield from (row.label, text.capital(row.label), row.form, *row.phrases, *row.regions)
+    for number in range(studies):
+        given, written = text.base_document(rng)
+        yield given
+        yield written
+        scene = text.imagine(rng)
+        opinion = text.judge(text.observe(scene, rng), scene.names)
+        if number % 4 == 0:
+            fields = prompt_fields(opinion.evidence)
+            yield prompts.load("differential").render(**fields).text
+            yield prompts.load("chat").render(**fields, draft="none", history="none", question="What is it?").text
+        yield text.draft(opinion, rng)
+        yield text.findings_text(scene, rng)
+
+
+# ---- text -> tokens -------------------------------------------------------------------------------------------------
+
+
+def conversation(given: str, written: str) -> str:
+    """One exchange in the model's chat markup; plain text where nothing is given."""
+    return f"{BEGIN}{USER}{given}{END}{ASSISTANT}{written}{END}" if given else f"{BEGIN}{written}{END}"
+
+
+def packed(tokenizer: PreTrainedTokenizerFast, rng: Random, length: int) -> Iterator[Tensor]:
+    """Endless rows of `length` tokens, documents one after another without padding."""
+    rest: list[int] = []
+    while True:
+        documents = [conversation(*text.base_document(rng)) for _ in range(32)]
+        for tokens in tokenizer(documents, add_special_tokens=False)["input_ids"]:
+            rest += tokens
+        while len(rest) >= length:
+            yield torch.tensor(rest[:length])
+            rest = rest[length:]
+
+
+# ---- training -------------------------------------------------------------------------------------------------------
+
+
+def new_model(config: LMConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """An untrained Llama of the given size."""
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=math.ceil(len(tokenizer) / 64) * 64,
+            hidden_size=config.width,
+            intermediate_size=config.inner,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            max_position_embeddings=2 * config.context,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def train_lm(out: Path, config: LMConfig = LMConfig(), *, resume: bool = True) -> dict[str, float]:
+    """Train tokenizer and model into `out`, for `config.minutes` of wall time; returns tokens, tokens/s and held-out loss.
+
+    The cosine schedule runs over wall time. `out`.partial holds a checkpoint every two minutes; training goes on from it.
+    """
+    partial = out.with_name(f"{out.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    state_file = partial / "state.pt"
+    torch.manual_seed(config.seed)
+    if resume and state_file.exists():
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(partial)
+        state: dict[str, Any] = torch.load(state_file, weights_only=True)
+    else:
+        tokenizer = build_tokenizer(config)
+        tokenizer.save_pretrained(partial)
+        state = {"spent": 0.0, "tokens": 0, "step": 0}
+    model = new_model(config, tokenizer)
+    optimisers = _optimisers(model, config)
+    if "model" in state:
+        model.load_state_dict(state["model"])
+        for optimiser, kept in zip(optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
+    held_out = torch.stack(list(islice(packed(tokenizer, Random(7), config.context), 8)))
+    rows = packed(tokenizer, Random(config.seed + 2 + state["step"]), config.context)
+    began, spent, tokens, step, saved = time.monotonic(), state["spent"], state["tokens"], state["step"], 0.0
+    figures = {"spent": spent, "tokens": tokens, "step": step, "loss": math.nan}
+    model.train()
+    while (clock := spent + time.monotonic() - began) < 60 * config.minutes:
+        _set_rate(optimisers, step, clock / (60 * config.minutes))
+        batch = torch.stack(list(islice(rows, config.batch)))
+        loss = _loss(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        step, tokens = step + 1, tokens + batch.numel()
+        if step % 25 == 0:
+            log.info("step %d  %.2f M tokens  %.0f s  loss %.3f", step, tokens / 1e6, clock, loss.item())
+        if clock - saved > 120:
+            saved = clock
+            figures = {"spent": clock, "tokens": tokens, "step": step, "loss": evaluate(model, held_out)}
+            log.info("held-out loss %.4f  %.0f tokens/s", figures["loss"], tokens / clock)
+            _save(state_file, {**figures, "model": model.state_dict(), "optimisers": [optimiser.state_dict() for optimiser in optimisers]})
+    figures = {"spent": clock, "tokens": tokens, "step": step, "tokens_per_s": tokens / clock, "loss": evaluate(model, held_out)}
+    out.mkdir(parents=True, exist_ok=True)
+    model.generation_config.update(do_sample=False, max_length=None)
+    model.to(torch.bfloat16).save_pretrained(out)  # type: ignore[arg-type]
+    tokenizer.save_pretrained(out)
+    shutil.rmtree(partial)
+    log.info("%s", figures)
+    return figures
+
+
+def _optimisers(model: LlamaForCausalLM, config: LMConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, AdamW for embeddings and norms: on small budgets it needs about half the tokens of AdamW alone."""
+    inner = [parameter for name, parameter in model.named_parameters() if parameter.ndim == 2 and "embed" not in name]
+    outer = [parameter for name, parameter in model.named_parameters() if parameter.ndim != 2 or "embed" in name]
+    optimisers = [
+        torch.optim.Muon(inner, lr=config.rate, momentum=0.95, weight_decay=0.05, ns_steps=4, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(outer, lr=config.rate, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["peak"] = group["lr"]
+    return optimisers
+
+
+def _set_rate(optimisers: list[torch.optim.Optimizer], step: int, progress: float) -> None:
+    factor = min(1.0, (step + 1) / 40) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+
+
+def _loss(model: LlamaForCausalLM, batch: Tensor) -> Tensor:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss: Tensor = model(input_ids=batch, labels=batch).loss
+    return loss
+
+
+@torch.no_grad()
+def evaluate(model: LlamaForCausalLM, rows: Tensor) -> float:
+    """Mean loss in nats a token on held-out rows."""
+    model.eval()
+    loss = float(torch.stack([_loss(model, row[None]) for row in rows]).mean())
+    model.train()
+    return loss
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(path)
