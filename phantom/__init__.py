@@ -1,5 +1,6 @@
 """Simulated brain MRI studies with known truth: `sample` draws one, `render` scans it, `labels` and `truth` tell what is there, `write` saves it."""
 
+from phantom import report
 from phantom.errors import PhantomError, UnknownDiagnosis
 from phantom.groundtruth import Finding, Labels, Truth, labels, truth
 from phantom.lesions import DIAGNOSES
@@ -7,5 +8,5 @@ from phantom.scanner import Rendered, render
 from phantom.study import Patient, Phantom, sample
 
 __all__ = [
-    "DIAGNOSES", "Finding", "Labels", "Patient", "Phantom", "PhantomError", "Rendered", "Truth", "UnknownDiagnosis", "labels", "render", "sample", "truth",
+    "DIAGNOSES", "Finding", "Labels", "Patient", "Phantom", "PhantomError", "Rendered", "Truth", "UnknownDiagnosis", "labels", "render", "report", "sample", "truth",
 ]  # fmt: skip
