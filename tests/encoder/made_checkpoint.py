@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import types
 from collections.abc import Iterator
@@ -101,7 +102,9 @@ class Builder:
                 to_qkv=nn.Linear(sizes.width, 3 * inner, bias=False),
                 to_out=nn.Sequential(nn.Linear(inner, sizes.width), nn.Dropout(0.0)),
             )
-            net = nn.Sequential(nn.Linear(sizes.width, sizes.mlp), nn.GELU(), nn.Dropout(0.0), nn.Linear(sizes.mlp, sizes.width), nn.Dropout(0.0))
+            net = nn.Sequential(
+                nn.Linear(sizes.width, sizes.mlp), nn.GELU(), nn.Dropout(0.0), nn.Linear(sizes.mlp, sizes.width), nn.Dropout(0.0)
+            )
             parts = (attention, self.make("FeedForward", net=net))
             layers.append(nn.ModuleList(self.make("PreNorm", norm=nn.LayerNorm(sizes.width), fn=part) for part in parts))
         return self.make("Transformer", layers=layers)
@@ -147,7 +150,9 @@ class Builder:
             serieencoder=names,
             studyencoder=self.characters(config.description, False, config.description.out),
         )
-        text = self.make("GPTWrapper", mlp_head=nn.Sequential(nn.LayerNorm(6), nn.Linear(6, config.study.out), nn.LayerNorm(config.study.out)))
+        text = self.make(
+            "GPTWrapper", mlp_head=nn.Sequential(nn.LayerNorm(6), nn.Linear(6, config.study.out), nn.LayerNorm(config.study.out))
+        )
         return self.make(
             "CLIP",
             config={"model": {"visual": {"ckpt_path": "/stray/path"}}},
@@ -163,7 +168,7 @@ class Builder:
         study = self.form.config.study
         widths = (study.registers * study.width, *self.form.hidden, outputs)
         layers: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in itertools.pairwise(widths):
             layers += [nn.Linear(a, b), nn.ReLU()]
         head = nn.Sequential(*layers[:-1])
         if threshold is not None:

@@ -89,7 +89,7 @@ def test_separate_component_files_convert_to_the_same_scores(tmp_path: Path) -> 
 
 
 def test_half_precision_heads_are_half_the_size_and_nearly_as_right(tmp_path: Path) -> None:
-    full, out = converted(tmp_path, Form(hidden=(64, 32)))
+    _full, out = converted(tmp_path, Form(hidden=(64, 32)))
     half = converted_again(tmp_path, Form(hidden=(64, 32)), tmp_path / "full.pt", "half", half_heads=True)
     assert (half / "heads.safetensors").stat().st_size < 0.6 * (out / "heads.safetensors").stat().st_size
     pooled = torch.randn(3, 36)
@@ -102,7 +102,8 @@ def test_a_head_keeps_only_the_column_it_uses(tmp_path: Path) -> None:
     scorer = open_released(out).scorer("diagnosis")
     assert isinstance(scorer, SeparateHeads)
     last_weight, last_bias = scorer._layers("cyst_arachnoid_cyst")[-1]
-    assert last_weight.shape == (1, 5) and last_bias.shape == (1,)
+    assert last_weight.shape == (1, 5)
+    assert last_bias.shape == (1,)
 
 
 class Hostile:
@@ -124,7 +125,8 @@ def test_a_checkpoint_that_runs_a_command_is_refused_by_name_and_nothing_ran(tmp
         torch.save(full, tmp_path / "full.pt", _use_new_zipfile_serialization=zipped)
     with pytest.raises(WeightsError, match=r"posix\.system"):
         converted_again(tmp_path, Form(), tmp_path / "full.pt")
-    assert not victim.exists() and not (tmp_path / "out").exists()
+    assert not victim.exists()
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("symbol", ["builtins.eval", "subprocess.Popen", "importlib.import_module", "__main__.Anything", "torch.load"])
@@ -175,12 +177,12 @@ def test_a_missing_tensor_is_listed(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_of_other_sizes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="tokenizer.encoder.blocks.0.conv.weight is"):
-        full_form = Form()
-        write_full_model(tmp_path / "full.pt", full_form)
-        wide = replace(full_form.config.tokenizer, channels=(8, 8))
-        write_tokenizer(tmp_path / "vqvae.pth", replace(full_form, config=replace(full_form.config, tokenizer=wide)))
-        (tmp_path / "tokenizer.json").write_text(json.dumps(OFFICIAL_TOKENIZER))
+    form = Form()
+    write_full_model(tmp_path / "full.pt", form)
+    wide = replace(form.config.tokenizer, channels=(8, 8))
+    write_tokenizer(tmp_path / "vqvae.pth", replace(form, config=replace(form.config, tokenizer=wide)))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(OFFICIAL_TOKENIZER))
+    with pytest.raises(WeightsError, match=r"tokenizer\.encoder\.blocks\.0\.conv\.weight is"):
         convert(tmp_path / "full.pt", tmp_path / "vqvae.pth", tmp_path / "tokenizer.json", tmp_path / "out")
 
 
@@ -253,5 +255,3 @@ def test_full_size_heads_stream_through_little_memory(tmp_path: Path) -> None:
     assert (tmp_path / "full.pt").stat().st_size > 5 * largest
     run = subprocess.run([sys.executable, "-c", CONVERT_MEASURED, str(tmp_path)], capture_output=True, text=True, check=True)
     assert int(run.stdout) < 2 * largest + 200e6
-
-
