@@ -2,11 +2,12 @@
 
 from phantom import report
 from phantom.errors import PhantomError, UnknownDiagnosis
+from phantom.files import write, write_nifti
 from phantom.groundtruth import Finding, Labels, Truth, labels, truth
 from phantom.lesions import DIAGNOSES
 from phantom.scanner import Rendered, render
 from phantom.study import Patient, Phantom, sample
 
 __all__ = [
-    "DIAGNOSES", "Finding", "Labels", "Patient", "Phantom", "PhantomError", "Rendered", "Truth", "UnknownDiagnosis", "labels", "render", "report", "sample", "truth",
+    "DIAGNOSES", "Finding", "Labels", "Patient", "Phantom", "PhantomError", "Rendered", "Truth", "UnknownDiagnosis", "labels", "render", "report", "sample", "truth", "write", "write_nifti",
 ]  # fmt: skip

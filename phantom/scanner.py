@@ -104,8 +104,8 @@ def geometry(style: Style, plane: str) -> tuple[NDArray[np.float64], tuple[int, 
         affine[:3, 3] = (-half, 17.0 - half, top - (style.slices - 1) * style.spacing)
         return affine, (style.matrix, style.matrix, style.slices)
     slices = 21
-    affine[:3, :3] = np.array([[0, 0, 6.5], [pixel, 0, 0], [0, -pixel, 0]])
-    affine[:3, 3] = (-(slices - 1) / 2 * 6.5, 17.0 - half, 14.0 + half)
+    affine[:3, :3] = np.array([[0, 0, -6.5], [pixel, 0, 0], [0, -pixel, 0]])
+    affine[:3, 3] = ((slices - 1) / 2 * 6.5, 17.0 - half, 14.0 + half)
     return affine, (style.matrix, style.matrix, slices)
 
 
