@@ -14,7 +14,7 @@ from assistant import needs, rendering, rules
 from assistant.conditioner import prompt_fields
 from assistant.draft import Draft, parse
 from assistant.errors import DraftError, UsageError
-from assistant.evidence import Evidence
+from assistant.evidence import HIDEABLE, Evidence
 from assistant.llm import LanguageModel
 from assistant.result import Answer, CaseItem, Event, Finished, Intake, Left, Provenance, Reasoning, Result, Retrieved, Stage
 from assistant.verify import verify
@@ -28,7 +28,6 @@ from prompts.diagnoses import load
 
 DEMO_INDEX = Path(index_package.__file__).parent / "demo"
 CASES = 4  # at most so many cases are retrieved and shown to the model
-HIDEABLE = frozenset({"scores", "cases", "gate"})  # for evaluation only
 SECOND_TRY = 0.7  # temperature of the one other attempt when a draft cannot be read
 _END_OF_THOUGHT = "</think>"
 

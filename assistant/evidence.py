@@ -11,6 +11,7 @@ from encoder.study import Series, Study, Weighting
 from index.case import Neighbour
 
 OPERATING_POINT = 0.5  # calibrated probability from which a head counts as positive
+HIDEABLE = frozenset({"scores", "cases", "gate"})  # what an evaluation may keep from the draft
 FLOOR = 0.1  # calibrated probability below which nothing may be said in favour of a name
 
 
@@ -21,7 +22,7 @@ class Evidence:
     Tags: `P:<diagnosis>` a head's score, `L:<diagnosis>` a location, `C<n>` the n-th retrieved case (1-based rank),
     `S:<key>` a sequence, where key is its weighting without blanks ("T1", "T1post", "FLAIR"), with "-2", "-3" for repeats.
     cases: what retrieval returned after its cut, may be empty. not_assessed: names nothing here can judge, with reasons.
-    hidden: what an evaluation keeps from the draft ("scores", "cases", "gate"); empty in use.
+    hidden: what an evaluation keeps from the draft, of HIDEABLE; empty in use.
     """
 
     study: Study
