@@ -26,7 +26,7 @@ from assistant import jobs, studies
 from assistant.database import Database, StudyRow, WorkerRow
 from assistant.errors import AssistantError
 from assistant.jobs import FILES, MODEL, Job, Kind, State
-from assistant.result import Answer, Event, Finished, Reasoning, Retrieved
+from assistant.result import Answer, Event, Finished, Reasoning, Retrieved, Stage
 from assistant.site import Site
 from assistant.volumes import write_volumes
 from encoder.errors import EncoderError
@@ -221,7 +221,9 @@ class Worker:
     def _draft(self, job: Job, stop: threading.Event) -> None:
         row = self._row(job.study)
         assistant = self.models.get()
-        for event in self._emitting(job, assistant.report(self._study(row), stop=stop)):
+        self._emit(job, Stage("reading"))
+        study = self._study(row)
+        for event in self._emitting(job, assistant.report(study, stop=stop)):
             if isinstance(event, Finished):
                 studies.keep_draft(self.database, study=row.id, job=job.id, visitor=job.visitor, result=event.result.to_json())
 

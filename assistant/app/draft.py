@@ -56,6 +56,8 @@ class Progress:
 
     def _told(self, kind: str, body: Mapping[str, Any]) -> Progress:
         match kind:
+            case "stage" if body["name"].startswith("writing"):
+                return replace(self, stage="writing", reasoning="", answer="")  # also when it writes a second time
             case "stage":
                 return replace(self, stage=body["name"])
             case "reasoning":

@@ -105,6 +105,29 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
                     case = viewer.viewer("case-viewer")
                 gr.HTML(value=HINT, apply_default_css=False)
                 intake = gr.HTML(value="", elem_id="intake", apply_default_css=False)
+                talk = gr.Chatbot(
+                    value=[],
+                    elem_id="chat",
+                    label="Questions about this study",
+                    editable="user",
+                    buttons=["copy"],
+                    height=280,
+                    placeholder=PLACEHOLDER,
+                    allow_tags=False,
+                )
+                with gr.Row(elem_id="asking"):
+                    question = gr.Textbox(
+                        placeholder="Ask about this study, then Enter",
+                        label="Your question",
+                        show_label=False,
+                        container=False,
+                        scale=8,
+                        elem_id="question",
+                        max_length=chat.LIMIT,
+                    )
+                    send = gr.Button("Ask", variant="primary", scale=0, elem_id="ask", min_width=80)
+                    hush = gr.Button("Stop", scale=0, elem_id="stop-chat", min_width=80, interactive=False)
+                gr.Examples(list(SUGGESTIONS), inputs=question, label="Questions to begin with", elem_id="suggestions")
             with gr.Column(scale=2, min_width=380, elem_classes="gap-tight"):
                 with gr.Row(elem_id="actions"):
                     write = gr.Button("Draft report", variant="primary", elem_id="write-draft", interactive=False)
@@ -113,35 +136,18 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
                 report = draft.draft_panel()
                 with gr.Accordion("Add a study of yours", open=False, elem_id="add"):
                     sent = study.upload_panel(site.limits)
-                    with gr.Row(visible=site.studies_root is not None):
+                    with gr.Row(visible=site.studies_root is not None, elem_id="rooted"):
                         listed = gr.Dropdown(
                             label="Or one in this site's studies folder",
                             choices=list(site.root_entries()),
                             value=None,
                             allow_custom_value=True,
                             elem_id="listed",
+                            scale=4,
                         )
-                        pick = gr.Button("Open", elem_id="pick", scale=0)
+                        pick = gr.Button("Open", elem_id="pick", scale=1, min_width=80)
                     trouble = gr.Markdown("", elem_id="trouble")
                     remove = gr.Button("Remove the open study and its chat from this site", elem_id="remove", size="sm")
-        with gr.Column(elem_classes="gap-tight"):
-            talk = gr.Chatbot(
-                value=[],
-                elem_id="chat",
-                label="Questions about this study",
-                editable="user",
-                buttons=["copy"],
-                height=320,
-                placeholder=PLACEHOLDER,
-                allow_tags=False,
-            )
-            with gr.Row():
-                question = gr.Textbox(
-                    placeholder="Ask about this study, then Enter", show_label=False, scale=8, elem_id="question", max_length=chat.LIMIT
-                )
-                send = gr.Button("Ask", variant="primary", scale=0, elem_id="ask", min_width=90)
-                hush = gr.Button("Stop", scale=0, elem_id="stop-chat", min_width=90, interactive=False)
-            gr.Examples(list(SUGGESTIONS), inputs=question, label="Questions to begin with", elem_id="suggestions")
 
         # Followers first: whatever sets one going also ends its predecessor.
         free: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}

@@ -154,7 +154,7 @@ def create_app(site: Site, port: int, host: str = "127.0.0.1") -> FastAPI:
                     raise HTTPException(413, f"These are more than {site.limits.files} files. Send one study at a time.")
 
     page, look = build_page(site, database, cookie)
-    app = gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app,
         page,
         path="/",

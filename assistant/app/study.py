@@ -62,7 +62,7 @@ def intake_html(intake: Mapping[str, Any]) -> str:
     aside = "".join(_row(each["series"], each["reason"], "", _count(each["files"], "file")) for each in left)
     tables = f"<table>{_row('used', 'weighting', 'plane', '', cell='th')}{rows}</table>"
     tables += f"<table>{_row('set aside', 'why', '', '', cell='th')}{aside}</table>" if left else NOTHING_LEFT
-    return f'<details class="panel intake"{" open" if left else ""}><summary>Intake: {counted}</summary>{tables}</details>'
+    return f'<details class="panel intake"><summary>Intake: {counted}</summary>{tables}</details>'
 
 
 def _row(*texts: str, cell: str = "td") -> str:

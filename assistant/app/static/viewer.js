@@ -4,6 +4,7 @@
 
 const VIEWS = { axial: "AXIAL", coronal: "CORONAL", sagittal: "SAGITTAL", all: "MULTIPLANAR" };
 const AXIS = { sagittal: 0, coronal: 1, axial: 2 };
+const GRID = 2;
 const DRAG_WINDOWING = 9;
 const DRAG_CROSSHAIR = 8;
 
@@ -27,9 +28,10 @@ export function mount(holder, props, trigger, watch) {
       dragMode: DRAG_WINDOWING,
       dragModePrimary: DRAG_CROSSHAIR,
       multiplanarShowRender: 0,
-      multiplanarLayout: 0,
+      multiplanarLayout: GRID,
+      multiplanarPadPixels: 18,
       crosshairColor: [0.35, 0.71, 0.82, 0.7],
-      crosshairWidth: 1,
+      crosshairWidth: 0,
       fontColor: [0.93, 0.82, 0.45, 1],
       fontMinPx: 16,
       loadingText: "",
@@ -68,7 +70,10 @@ export function mount(holder, props, trigger, watch) {
 
   function setView(view) {
     state.view = view;
-    if (state.nv) state.nv.setSliceType(state.library.SLICE_TYPE[VIEWS[view]]);
+    if (state.nv) {
+      state.nv.setCrosshairWidth(view === "all" ? 1 : 0); // one plane needs no cross over the picture
+      state.nv.setSliceType(state.library.SLICE_TYPE[VIEWS[view]]);
+    }
     mark("view", view);
     readouts();
   }
