@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.facts import Facts, words_of
+from encoder.study import Weighting
+from encoder.weighting import weighting_of
 from index import keywords, rows
 from index.calibration import Calibration
 from index.case import Neighbour
+from index.errors import IndexStoreError
 from index.query import Query, Where
 from index.vectors import Vectors, unit
 
 DEPTH = 50  # candidates that each ranking puts forward, or four times k where that is more
 RRF = 60  # reciprocal-rank fusion's constant (Cormack, Clarke, Buettcher 2009)
 TextTower = Callable[[str], NDArray[np.float32]]  # words -> (d,) in the space of the study embeddings
-
-KINDS = (
-    ("T1 post-contrast", r"(?i)post|gad|gd|contrast|\+c|t1c|ce(?![a-z])"),
-    ("FLAIR", r"(?i)flair|dark.?fluid"),
-    ("ADC", r"(?i)adc|apparent"),
-    ("DWI", r"(?i)dwi|diff|trace|b1000|dti"),
-    ("SWI", r"(?i)swi|swan|suscept|t2.?(star|\*)|hemo|gre(?![a-z])"),
-    ("MRA", r"(?i)mra|tof|angio"),
-    ("T2", r"(?i)t2"),
-    ("T1", r"(?i)t1|mprage|spgr|bravo|tfl"),
-)
 
 
 @dataclass
@@ -58,19 +51,18 @@ def retrieve(
     only, never = selection(db, query, where)
     depth = max(DEPTH, 4 * k)
     found: dict[int, Evidence] = {}
-    rankings: list[list[int]] = []
+    rankings: list[Mapping[int, float]] = []
     if query.embedding is not None:
         by_study = vectors.search(unit(query.embedding), depth, only, never)
         found |= {row: Evidence(similarity=cosine) for row, cosine in by_study}
-        rankings.append([row for row, _ in by_study])
+        rankings.append(dict(by_study))
         if query.sequence_vectors is not None and len(query.sequence_vectors):
             rankings.append(_by_sequences(db, query, seq_dim, found))
     if query.text:
         rankings += _by_text(db, vectors, tower, query, depth, only, never, found)
-    for ranking in rankings:
-        for rank, row in enumerate(ranking, start=1):
-            found[row].score += 1 / (RRF + rank)
-    kept = sorted((row for row in found if passes(found[row], calibration, where)), key=lambda row: (-found[row].score, row))
+    for row, score in fused(rankings).items():
+        found[row].score = score
+    kept = sorted((row for row in found if passes(found[row], calibration, query, where)), key=lambda row: (-found[row].score, row))
     embeddings = rows.embeddings(db, kept, vectors.delta.shape[1])
     if query.embedding is not None:  # a case that words alone put forward has a similarity all the same
         for row, cosine in zip(kept, embeddings @ unit(query.embedding), strict=True):
@@ -106,13 +98,22 @@ def _numbers(db: sqlite3.Connection, condition: str, values: Sequence[str]) -> N
     return np.array([row for (row,) in db.execute(f"SELECT row FROM cases WHERE {condition}", values)], dtype=np.int64)
 
 
-def _by_sequences(db: sqlite3.Connection, query: Query, seq_dim: int, found: dict[int, Evidence]) -> list[int]:
+def _by_sequences(db: sqlite3.Connection, query: Query, seq_dim: int, found: dict[int, Evidence]) -> dict[int, float]:
     assert query.sequence_vectors is not None
     for row, evidence in found.items():
         names, stored = rows.sequences(db, row, seq_dim)
         evidence.sequences, evidence.best_sequence = late_interaction(query.sequences, query.sequence_vectors, names, stored)
-    compared = [row for row in found if found[row].sequences is not None]
-    return sorted(compared, key=lambda row: (-(found[row].sequences or 0.0), row))
+    return {row: evidence.sequences for row, evidence in found.items() if evidence.sequences is not None}
+
+
+def fused(rankings: Iterable[Mapping[int, float]]) -> dict[int, float]:
+    """Reciprocal-rank fusion of scores by row; equals share a rank, so that another ranking decides between them."""
+    scores: dict[int, float] = {}
+    for ranking in rankings:
+        best_first = sorted(ranking.values(), reverse=True)
+        for row, value in ranking.items():
+            scores[row] = scores.get(row, 0.0) + 1 / (RRF + 1 + best_first.index(value))
+    return scores
 
 
 def late_interaction(
@@ -138,9 +139,11 @@ def late_interaction(
     return float(np.mean([cosine for cosine, _ in best])), max(best)[1]
 
 
+@lru_cache(4096)
 def kind(name: str) -> str | None:
     """What a sequence shows, as far as its name tells."""
-    return next((kind for kind, pattern in KINDS if re.search(pattern, name)), None)
+    weighting = weighting_of(Facts(words_of(name)))
+    return None if weighting is Weighting.UNKNOWN else str(weighting)
 
 
 def _by_text(
@@ -152,25 +155,36 @@ def _by_text(
     only: NDArray[np.int64] | None,
     never: NDArray[np.int64],
     found: dict[int, Evidence],
-) -> list[list[int]]:
+) -> list[Mapping[int, float]]:
     assert query.text is not None
     allowed = None if only is None else frozenset(only.tolist())
     said = keywords.find(db, keywords.words(query.text), depth, allowed, frozenset(never.tolist()))
     for row, which in said:
         found.setdefault(row, Evidence()).said = which
-    rankings = [[row for row, _ in said]]
+    rankings: list[Mapping[int, float]] = [{row: -place for place, (row, _) in enumerate(said)}]
     if tower is not None:
-        near = vectors.search(unit(tower(query.text)), depth, only, never)
+        near = vectors.search(unit(_worded(tower, query.text, vectors.delta.shape[1])), depth, only, never)
         for row, cosine in near:
             found.setdefault(row, Evidence()).text = cosine
-        rankings.append([row for row, _ in near])
+        rankings.append(dict(near))
     return rankings
 
 
-def passes(evidence: Evidence, calibration: Calibration | None, where: Where) -> bool:
+def _worded(tower: TextTower, text: str, dim: int) -> NDArray[np.float32]:
+    vector = tower(text)
+    if vector.shape != (dim,):
+        raise IndexStoreError(
+            f"The text tower gives vectors of shape {vector.shape}, the index holds ({dim},); use the tower of its encoder."
+        )
+    return vector
+
+
+def passes(evidence: Evidence, calibration: Calibration | None, query: Query, where: Where) -> bool:
     """Whether anything about a candidate is similar enough: its study, its words, or its images to the query's words."""
     floor = where.at_least if where.at_least is not None else (calibration.similarity if calibration else -1.0)
-    text_floor = calibration.text_similarity if calibration and calibration.text_similarity is not None else -1.0
+    text_floor = calibration.text_similarity if calibration else None
+    if text_floor is None:  # words that nobody calibrated decide only where there is no study to compare
+        text_floor = -1.0 if query.embedding is None else np.inf
     by_study = evidence.similarity is not None and evidence.similarity >= floor
     by_text = evidence.text is not None and evidence.text >= text_floor
     return by_study or bool(evidence.said) or by_text

@@ -32,6 +32,7 @@ from index.query import Query, Where
 from index.retrieval import TextTower, retrieve
 from index.vectors import SAMPLED, Accelerator, Vectors, unit
 
+DEMO = Path(__file__).parent / "demo"  # the shipped index of simulated cases
 FORMAT = 1
 DATABASE, ACCELERATOR, DESCRIPTION = "index.sqlite", "vectors.faiss", "index.json"
 PATIENCE = 30.0  # seconds to wait for another process's change
@@ -89,10 +90,7 @@ class CaseIndex:
     @classmethod
     def create(cls, folder: Path, encoder: str, dim: int, seq_dim: int, command: str = "") -> CaseIndex:
         """Make an empty index. Raises IndexStoreError where the folder holds one already."""
-        if (folder / DATABASE).exists():
-            raise IndexStoreError(
-                f"{folder}: expected a folder without an index, found {DATABASE}. Add to that index, or name another folder."
-            )
+        refuse_existing(folder)
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".{DATABASE}.{os.getpid()}"
         draft.unlink(missing_ok=True)
@@ -165,6 +163,18 @@ class CaseIndex:
         """The ids of all cases, sorted."""
         with self._reading() as db:
             return tuple(id_ for (id_,) in db.execute("SELECT id FROM cases ORDER BY id"))
+
+    def facets(self) -> dict[str, dict[str, int]]:
+        """What `Where` can ask for, and how many cases have it: diagnosis, age_band, sex, sequence; most frequent first."""
+        tables = {
+            "diagnosis": ("labels", "name"),
+            "age_band": ("cases", "age_band"),
+            "sex": ("cases", "sex"),
+            "sequence": ("sequences", "name"),
+        }
+        counted = "SELECT {1}, count(DISTINCT row) AS n FROM {0} WHERE {1} IS NOT NULL GROUP BY {1} ORDER BY n DESC, {1}"
+        with self._reading() as db:
+            return {facet: dict(db.execute(counted.format(*source)).fetchall()) for facet, source in tables.items()}
 
     def get(self, id_: str) -> Case:
         """The case of that id. Raises IndexStoreError where there is none."""
@@ -312,6 +322,14 @@ class CaseIndex:
             except BaseException:
                 db.execute("ROLLBACK")
                 raise
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise IndexStoreError where the folder holds an index, or is a file."""
+    if (folder / DATABASE).exists():
+        raise IndexStoreError(f"{folder}: expected a folder without an index, found {DATABASE}. Add to that index, or name another folder.")
+    if folder.exists() and not folder.is_dir():
+        raise IndexStoreError(f"{folder}: expected a folder, found a file. Name another.")
 
 
 @contextmanager
