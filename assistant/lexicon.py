@@ -139,7 +139,7 @@ def negative(text: str) -> bool:
 # ---- what a statement is about, when it says no name ----------------------------------------------------------------
 
 _LESION = re.compile(
-    r"\b(?:mass(?:es)?|lesions?|tumors?|neoplasms?|collections?|foc(?:us|i)|abnormal\w*|signal change|\w*intens\w+|nodul\w+|cysts?|ring)\b"
+    r"\b(?:mass(?:es)?|lesions?|tumors?|neoplasms?|collections?|foc(?:us|i)|abnormal\w*|signal change|\w*intens\w+|nodul\w+|cysts?|ring|diagnos[ie]s)\b"
 )
 _NORMAL = re.compile(
     r"\b(?:normal\w*|unremarkable|preserved|intact|patent|central|age appropriate|symmetric\w*|in the midline|clear)\b|"
@@ -244,7 +244,7 @@ _REGIONS = {
     "brainstem": r"brain ?stem|pons|pontine|midbrain|mesencephal\w+|medulla",
     "fourth ventricle": r"fourth ventric\w+|4th ventric\w+",
     "third ventricle": r"third ventric\w+|foramen of monro",
-    "lateral ventricle": r"lateral ventric\w+",
+    "lateral ventricle": r"lateral ventric\w+|ventricles",
     "cerebellopontine angle": r"cerebello ?pontine|cpa|internal auditory",
     "sella": r"sella|sellar|intrasellar|pituitary",
     "suprasellar region": r"suprasellar|chiasm\w*",
