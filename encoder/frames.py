@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.filereader import read_partial
+from pydicom.tag import Tag
 
 from encoder.facts import Component
 
@@ -29,6 +31,7 @@ MAX_MATRIX = 4096
 MAX_FRAMES = 100_000
 MAX_INFLATED = 512 << 20
 
+CLASSIC = b"UI\x1a\x001.2.840.10008.5.1.4.1.1.4\0"  # a media storage class that says "MR image"
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 MOSAIC_COUNT = 0x0019100A
 SIEMENS_B = 0x0019100C
@@ -49,7 +52,7 @@ KEYWORDS = """
     SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence
 """
 # Only these are read from a header: pixels wait until it is known whether the series is used.
-TAGS: list[Any] = [*KEYWORDS.split(), MOSAIC_COUNT, SIEMENS_B, CSA_IMAGE, GE_B, GE_COMPONENT, PHILIPS_B]
+TAGS = [Tag(tag) for tag in (*KEYWORDS.split(), MOSAIC_COUNT, SIEMENS_B, CSA_IMAGE, GE_B, GE_COMPONENT, PHILIPS_B)]
 
 
 class UnreadableFile(ValueError):
@@ -147,7 +150,9 @@ def read_header(path: Path, start: bytes) -> tuple[Image, tuple[Frame, ...], str
         with warnings.catch_warnings():
             # Odd values are judged where they are used; pydicom's warnings may quote them, and so a patient.
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=TAGS)
+            with path.open("rb") as stream:
+                stop = _after_classic_tags if CLASSIC in start else _at_pixels
+                dataset = read_partial(stream, stop_when=stop, force=True, specific_tags=TAGS)
             image = _image(path, dataset)
             if not (image.sop_class or image.modality or image.series or "Rows" in dataset):
                 raise UnreadableFile("begins like DICOM, but has none of its tags")
@@ -162,6 +167,15 @@ def read_header(path: Path, start: bytes) -> tuple[Image, tuple[Frame, ...], str
     except Exception as error:
         # A damaged header can fail anywhere in a parser; whatever fails, the file is set aside.
         raise UnreadableFile(f"damaged DICOM header ({type(error).__name__})") from None
+
+
+def _after_classic_tags(tag: int, _vr: str | None, _length: int) -> bool:
+    """Classic files say all that is read here before Philips' private sequences, which are long."""
+    return tag >= 0x20050000
+
+
+def _at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
+    return tag in (0x7FE00008, 0x7FE00009, 0x7FE00010)
 
 
 def _check_inflated(path: Path) -> None:

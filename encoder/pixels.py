@@ -18,6 +18,10 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from encoder.frames import Frame
 
 
+class NoPixels(ValueError):
+    """A file that describes an image and holds none."""
+
+
 def read_planes(frames: Sequence[Frame]) -> tuple[dict[int, NDArray[Any]], dict[int, str]]:
     """Rescaled (rows, columns) pixels by position in `frames`, and for those that cannot be read the reason.
 
@@ -77,6 +81,8 @@ def _decode(path: Path, indices: list[int]) -> dict[int, NDArray[Any]]:
         dataset = pydicom.dcmread(path, force=True)
         if "TransferSyntaxUID" not in dataset.file_meta:
             dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if dataset.original_encoding[0] else ExplicitVRLittleEndian
+        if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+            raise NoPixels
         planes = dict(zip(indices, iter_pixels(dataset, indices=indices, raw=True), strict=True))
         if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
             top = (1 << int(dataset.BitsStored)) - 1 if not dataset.PixelRepresentation else -1
@@ -100,6 +106,8 @@ def _rescale(plane: NDArray[Any], frame: Frame, kind: np.dtype[Any]) -> NDArray[
 
 
 def _reason(error: Exception, frame: Frame) -> str:
+    if isinstance(error, NoPixels):
+        return "no pixels in the file"
     if isinstance(error, RuntimeError | NotImplementedError) and UID(frame.image.syntax).is_encapsulated:
         return f"pixels that cannot be decoded ({UID(frame.image.syntax).name}: damaged, or no decoder installed)"
     return f"damaged or truncated pixels ({type(error).__name__})"

@@ -60,7 +60,7 @@ def read_study(path: Paths, context: Context | None = None, *, home: Path | None
 def read_studies(path: Paths, context: Context | None = None, *, home: Path | None = None) -> tuple[Study, ...]:
     """All studies behind `path`, in the natural order of their folders; `context` stands before what the files say.
 
-    Beside others, a study without a usable series is given too, with `series` empty and the reasons in `excluded`.
+    What a study without any usable series holds is told in `excluded` of the study nearest to it.
     Raises StudyError where no study has a usable series, UnsafeArchive for a dangerous zip.
     """
     return tuple(replace(taken.study, context=_over(taken.study.context, context)) for taken in intake(path, home=home))
@@ -113,6 +113,8 @@ def _take_in(found: Found, one: bool, names: Pseudonyms) -> list[Intake]:
             continue
         leftover.append(Outcome(NO_SERIES, frozenset([file]), reason=reason))
     groups = _dicom_groups(headers)
+    for group in groups:
+        group.outcomes += dicom.read_images(group.headers, names)
     volumes, beside = _beside_dicom(volumes, groups)
     groups += _nifti_groups(volumes, found.root, one)
     groups = groups or [_Gathered(found.root, [], [], [])]
@@ -120,7 +122,7 @@ def _take_in(found: Found, one: bool, names: Pseudonyms) -> list[Intake]:
     owned = {file for volume in volumes + [v for outcome in beside for v in outcome.files] for file in nifti.sidecars_of(volume)}
     for outcome in [*beside, *(outcome for outcome in leftover if not outcome.files <= owned)]:
         _nearest(groups, next(iter(outcome.files))).outcomes.append(outcome)
-    return _without_label_studies([_read(group, names) for group in groups], [group.home for group in groups])
+    return _without_empty_studies([_read(group, names) for group in groups], [group.home for group in groups])
 
 
 def _kind(file: Path) -> tuple[str, str]:
@@ -143,7 +145,9 @@ def _kind(file: Path) -> tuple[str, str]:
         return "dicom", ""
     if name.endswith(DICOM_NAMES):
         return "", "named like DICOM, but not DICOM inside"
-    return "", "archive inside a folder: give its own path" if name.endswith(".zip") else "not an image file"
+    if start.startswith((b"PK\x03\x04", b"\x1f\x8b")):
+        return "", "an archive or compressed file among the files: unpack it first"
+    return "", "not an image file"
 
 
 def _has_header(file: Path) -> bool:
@@ -174,7 +178,7 @@ def _dicom_groups(headers: Headers) -> list[_Gathered]:
 
 def _beside_dicom(volumes: list[Path], groups: list[_Gathered]) -> tuple[list[Path], list[Outcome]]:
     """NIfTI files in the folder of a DICOM study are masks or converted copies of it; the others are studies of their own."""
-    homes = [group.home for group in groups]
+    homes = [group.home for group in groups if any(outcome.series is not None for outcome in group.outcomes)]
     apart = [volume for volume in volumes if not any(volume.is_relative_to(home) for home in homes)]
     outcomes = []
     for volume in sorted(set(volumes) - set(apart)):
@@ -217,12 +221,10 @@ def _nearest(groups: list[_Gathered], file: Path) -> _Gathered:
 
 
 def _read(group: _Gathered, names: Pseudonyms) -> Intake:
-    outcomes = list(group.outcomes)
-    outcomes += dicom.read_images(group.headers, names)
     volumes = [outcome for volume in group.volumes for outcome in nifti.read_nifti(volume)]
     # Renamed files keep their order: by the name the study knows them by, then by content.
-    outcomes += sorted(volumes, key=lambda outcome: (_natural(outcome.name), _content(outcome), sorted(outcome.files)))
-    outcomes = _named_once(_once(outcomes))
+    volumes.sort(key=lambda outcome: (_natural(outcome.name), _content(outcome), sorted(outcome.files)))
+    outcomes = _named_once(_once(group.outcomes + volumes))
     series = tuple(outcome.series for outcome in outcomes if outcome.series is not None)
     patient = group.headers[0][0].patient if group.headers else None
     uid = group.headers[0][0].study if group.headers else ""
@@ -271,14 +273,13 @@ def _excluded(outcomes: Iterable[Outcome]) -> tuple[Excluded, ...]:
     return tuple(Excluded(name, reason, len(members)) for (name, reason), members in sorted(files.items()))
 
 
-def _without_label_studies(taken: list[Intake], homes: list[Path]) -> list[Intake]:
-    """Folders of masks alone are no studies: what became of their files is told with the nearest study that has images."""
-    labels = [n for n, entry in enumerate(taken) if entry.outcomes and all("label image" in (o.reason or "") for o in entry.outcomes)]
-    images = [n for n in range(len(taken)) if n not in labels]
+def _without_empty_studies(taken: list[Intake], homes: list[Path]) -> list[Intake]:
+    """What holds no usable series (masks, another modality) is no study: it is told with the study nearest to it."""
+    images = [n for n, entry in enumerate(taken) if entry.study.series]
     if not images:
         return taken
     outcomes = {n: list(taken[n].outcomes) for n in images}
-    for n in labels:
+    for n in set(range(len(taken))) - set(images):
         host = max(images, key=lambda m: len(Path(os.path.commonpath([homes[m], homes[n]])).parts))
         outcomes[host] += taken[n].outcomes
     return [replace(taken[n], study=replace(taken[n].study, excluded=_excluded(outcomes[n])), outcomes=tuple(outcomes[n])) for n in images]

@@ -78,6 +78,10 @@ def _t1_times(facts: Facts) -> bool:
     return te <= 30 and (tr <= 1200 or ("IR" in facts.sequence and tr <= 3500))
 
 
+def _t2_star_times(facts: Facts) -> bool:
+    return "GR" in facts.sequence and "EP" not in facts.sequence and (facts.acquisition.te or 0) >= 12
+
+
 def _t2_times(facts: Facts) -> bool:
     tr, te, _ = _times(facts)
     return _plain_spin_echo(facts) and tr >= 1500 and te >= 60
@@ -117,6 +121,7 @@ RULES: tuple[Rule, ...] = (
     Rule(Weighting.PD, r"pd\w?|proton ?density", "PROTON_DENSITY", unless=r"t2\w*"),
     Rule(Weighting.T2, r"t2\w*|haste|ciss|fiesta\w*|bssfp|stir|tse2d\w*", "T2"),
     Rule(Weighting.T1, T1_WORDS, "T1", _t1_times),
+    Rule(Weighting.SWI, times=_t2_star_times),
     Rule(Weighting.T2, times=_t2_times),
     Rule(Weighting.PD, times=_density_times),
 )

@@ -6,11 +6,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gdcm
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import (
+    UID,
+    EnhancedMRImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    MRImageStorage,
+    generate_uid,
+)
+
+GDCM_SYNTAXES = {
+    JPEGLossless: gdcm.TransferSyntax.JPEGLosslessProcess14,
+    JPEGLosslessSV1: gdcm.TransferSyntax.JPEGLosslessProcess14_1,
+    JPEG2000Lossless: gdcm.TransferSyntax.JPEG2000Lossless,
+}
 
 AXIAL = (1, 0, 0, 0, 1, 0)
 SAGITTAL = (0, 1, 0, 0, 0, -1)
@@ -76,6 +94,30 @@ def edit(path: Path, **tags: Any) -> None:
     for keyword, value in tags.items():
         set_tag(dataset, keyword, value)
     dataset.save_as(path)
+
+
+def transcode(path: Path, syntax: str) -> None:
+    """Rewrite a file in another transfer syntax."""
+    dataset = pydicom.dcmread(path)
+    if syntax in GDCM_SYNTAXES:
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(GDCM_SYNTAXES[syntax]))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer.SetFileName(str(path))
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        assert writer.Write()
+        return
+    if UID(syntax).is_encapsulated:
+        dataset.compress(syntax, generate_instance_uid=False)
+    if big := syntax == ExplicitVRBigEndian:
+        dataset.PixelData = dataset.pixel_array.astype(dataset.pixel_array.dtype.newbyteorder(">")).tobytes()
+        dataset["PixelData"].VR = "OW"
+    dataset.file_meta.TransferSyntaxUID = syntax
+    pydicom.dcmwrite(path, dataset, implicit_vr=syntax == ImplicitVRLittleEndian, little_endian=not big, force_encoding=True)
 
 
 def write_enhanced(

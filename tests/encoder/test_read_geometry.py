@@ -80,7 +80,7 @@ def test_left_stays_left_in_dicom(tmp_path: Path, orientation: tuple[int, ...], 
     corner = -45.0 * (directions[:3] + directions[3:] + normal)
     voxels = np.random.default_rng(0).integers(0, 50, (19, 19, 19)).astype(np.int16)
     marker = np.array([40.0, 10.0, 20.0])
-    i, j, k = (int(round(float((marker - corner) @ axis) / 5)) for axis in (directions[:3], directions[3:], normal))
+    i, j, k = (round(float((marker - corner) @ axis) / 5) for axis in (directions[:3], directions[3:], normal))
     voxels[i, j, k] = 3000
     write_series(tmp_path, voxels, orientation=tuple(directions), spacing=(5, 5), gap=5, origin=corner)
     (series,) = read_study(tmp_path).series
