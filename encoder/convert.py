@@ -96,10 +96,15 @@ def convert(
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in Towers(config).state_dict().items()}
     check_names(expected, {entry.name: entry.shape for entry in towers}, source)
-    groups, shared, separate = _heads(release, half_heads, seen)
+    groups, shared, separate = _heads(release, config.study.registers * config.study.width, half_heads, seen)
     text = dict(stored_tensors(release.clip.attribute("text_model"), seen=seen))
     _refuse_leftovers(release, seen)
-    digest = save_released(
+
+    def write_text(folder: Path) -> None:
+        if text_tokenizer is not None:
+            write_text_tower(release.clip.attribute("text_model"), text, text_tokenizer, folder / "text")
+
+    return save_released(
         out,
         config,
         {TOWERS: [*towers, *shared], HEADS: separate},
@@ -111,10 +116,8 @@ def convert(
             "licence": LICENCE,
             "heads": "float16" if half_heads else "as released",
         },
+        also=write_text,
     )
-    if text_tokenizer is not None:
-        write_text_tower(release.clip.attribute("text_model"), text, text_tokenizer, out / "text")
-    return digest
 
 
 def _from_full_model(path: Path) -> Parts:
@@ -199,14 +202,14 @@ def _tokenizer_entries(path: Path) -> Iterator[Entry]:
         yield _entry(f"tokenizer.{name}", tensor)
 
 
-def _heads(release: Parts, half: bool, seen: set[int]) -> tuple[dict[str, HeadGroup], list[Entry], list[Entry]]:
+def _heads(release: Parts, width: int, half: bool, seen: set[int]) -> tuple[dict[str, HeadGroup], list[Entry], list[Entry]]:
     """The head groups; entries of the shared priority head; entries of the separate heads, one column each."""
     groups: dict[str, HeadGroup] = {}
     separate: list[Entry] = []
     for group, heads in (("diagnosis", release.diagnosis), ("referral", release.referral)):
         hidden: set[tuple[int, ...]] = set()
         for name, head in heads.items():
-            layers = _layers(head.network, f"{group} head {name}", seen)
+            layers = _layers(head.network, width, f"{group} head {name}", seen)
             hidden.add(tuple(weight.shape[0] for weight, _ in layers[:-1]))
             assert head.column is not None
             layers[-1] = (layers[-1][0].row(head.column), layers[-1][1].row(head.column))
@@ -216,7 +219,7 @@ def _heads(release: Parts, half: bool, seen: set[int]) -> tuple[dict[str, HeadGr
         if len(hidden) != 1:
             raise WeightsError(f"Checkpoint: expected {group} heads of one size, found {sorted(hidden)}.")
         groups[group] = HeadGroup(tuple(heads), tuple(head.threshold for head in heads.values()), hidden.pop(), separate=True)
-    layers = _layers(release.priority, "priority head", seen)
+    layers = _layers(release.priority, width, "priority head", seen)
     levels = _priority_levels(layers[-1][0].shape[0])
     groups["priority"] = HeadGroup(levels, (0.0,) * len(levels), tuple(weight.shape[0] for weight, _ in layers[:-1]), separate=False)
     shared = [
@@ -227,14 +230,19 @@ def _heads(release: Parts, half: bool, seen: set[int]) -> tuple[dict[str, HeadGr
     return groups, shared, separate
 
 
-def _layers(network: Node, what: str, seen: set[int]) -> list[tuple[StoredTensor, StoredTensor]]:
+def _layers(network: Node, width: int, what: str, seen: set[int]) -> list[tuple[StoredTensor, StoredTensor]]:
     """The linear layers of a head, checked to be Linear and ReLU in turn (dropout does nothing in use)."""
     kinds = [child.kind for child in network.children().values() if child.kind not in ("Dropout", "Identity")]
     if len(kinds) % 2 == 0 or set(kinds[::2]) != {"Linear"} or set(kinds[1::2]) - {"ReLU"}:
         raise WeightsError(f"Checkpoint: expected the {what} to be linear layers with ReLU between, found {kinds}.")
     tensors = dict(stored_tensors(network, seen=seen))
     seen.add(id(network))
-    return [(tensors.pop(f"{i}.weight"), tensors.pop(f"{i}.bias")) for i, child in network.children().items() if child.kind == "Linear"]
+    layers = [(tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i, child in network.children().items() if child.kind == "Linear"]
+    if layers[0][0].shape[1] != width:
+        raise WeightsError(
+            f"Checkpoint: expected the {what} to read {width} numbers, found {layers[0][0].shape[1]}; it belongs to another model."
+        )
+    return layers
 
 
 def _priority_levels(count: int) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def write_text_tower(tower: Node, tensors: Mapping[str, StoredTensor], tokenizer
     _write_json(
         out / "modules.json",
         [
-            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.sentence_transformer.modules.{kind}"}
             for i, (path, kind) in enumerate(MODULES)
         ],
     )

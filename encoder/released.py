@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,10 +87,11 @@ def save_released(
     files: Mapping[str, Iterable[Entry]],
     heads: Mapping[str, HeadGroup],
     provenance: Mapping[str, Any],
+    also: Callable[[Path], None] | None = None,
 ) -> str:
     """Write a folder of converted weights, all of it or nothing, and return its digest.
 
-    Raises WeightsError where `directory` already has content.
+    also: writes further parts into the folder before it takes its name. Raises WeightsError where `directory` already has content.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise WeightsError(f"{directory}: expected a new or empty folder, found content; name another with --out.")
@@ -106,6 +107,8 @@ def save_released(
             "files": digests,
         }
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        if also is not None:
+            also(draft)
         draft.chmod(0o755)
         os.replace(draft, directory)
     except BaseException:
