@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import index as index_package
 import prompts
@@ -18,13 +18,17 @@ from assistant.evidence import HIDEABLE, Evidence
 from assistant.llm import LanguageModel
 from assistant.result import Answer, CaseItem, Event, Finished, Intake, Left, Provenance, Reasoning, Result, Retrieved, Stage
 from assistant.verify import verify
-from encoder.encoder import Encoder, StudyEncoder
+from encoder.encoder import SHIPPED, Encoder, StudyEncoder
 from encoder.features import Priority, StudyFeatures
 from encoder.study import Study
 from index.case import Neighbour
 from index.query import Query
 from index.store import CaseIndex
+from index.text import TextTower
 from prompts.diagnoses import load
+
+if TYPE_CHECKING:
+    from assistant.chat import Replied
 
 DEMO_INDEX = Path(index_package.__file__).parent / "demo"
 CASES = 4  # at most so many cases are retrieved and shown to the model
@@ -44,7 +48,9 @@ class Assistant:
     def open(cls, encoder: Path | None = None, index: Path | None = None, llm: str | None = None, adapter: Path | None = None) -> Assistant:
         """Opens the parts; None = the shipped ones. Raises where a part is missing or belongs to another encoder."""
         opened = Encoder.load(encoder)
-        cases = CaseIndex.open(index or DEMO_INDEX, encoder=opened.hash)
+        words = (encoder or SHIPPED) / "text"  # the tower that puts questions into the space of the embeddings
+        tower = TextTower(words) if words.is_dir() else None
+        cases = CaseIndex.open(index or DEMO_INDEX, encoder=opened.hash, tower=tower)
         return cls(opened, cases, LanguageModel.open(llm, adapter, opened.hash))
 
     def evidence(self, study: Study, *, hide: Collection[str] = ()) -> Evidence:
@@ -78,6 +84,34 @@ class Assistant:
             return
         yield Stage("checking")
         yield Finished(self._result(draft, evidence, seed))
+
+    def ask(
+        self,
+        evidence: Evidence,
+        question: str,
+        history: Sequence[tuple[str, str]] = (),
+        result: Result | None = None,
+        *,
+        seed: int = 0,
+        stop: threading.Event | None = None,
+    ) -> Iterator[Answer | Replied]:
+        """Answers a question about a study from its evidence (and its draft, where there is one); ends with Replied unless stopped.
+
+        Out of distribution the model is not asked: the reason is the answer.
+        """
+        from assistant import chat  # LangChain: a second that a report need not spend
+        from assistant.chat_model import StudyChatModel
+        from index.retriever import CaseRetriever
+
+        if _flagged(evidence.features) and "gate" not in evidence.hidden:
+            assert evidence.features.out_of_distribution is not None
+            why = rendering.outside(evidence.features.out_of_distribution)
+            yield Answer(why)
+            yield chat.Replied(why, (), (), ())
+            return
+        retriever = CaseRetriever(index=self.index, about=Query.of(evidence.features, evidence.study.patient), k=CASES)
+        asked = chat.Asked(evidence, question, tuple(history), result)
+        yield from chat.ask(StudyChatModel(language_model=self.llm), asked, retriever=retriever, seed=seed, stop=stop)
 
     def _cases(self, study: Study, features: StudyFeatures, hidden: frozenset[str]) -> tuple[Neighbour, ...]:
         if "cases" in hidden or (_flagged(features) and "gate" not in hidden):

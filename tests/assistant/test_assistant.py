@@ -120,6 +120,13 @@ def test_out_of_distribution_nothing_is_diagnosed_and_no_model_is_asked(index: C
     assert result.out_of_distribution["flagged"]
 
 
+def test_out_of_distribution_a_question_is_answered_with_the_reason_only(index: CaseIndex) -> None:
+    made = assistant(index, features({"high_grade_glioma": 0.99}, flagged=True))
+    answers = list(made.ask(made.evidence(study()), "Is there a tumour?"))
+    assert all("outside what these weights were trained on" in answer.text for answer in answers)
+    assert made.llm.prompts == []  # type: ignore[attr-defined]
+
+
 def test_the_gate_can_be_bypassed_for_evaluation_only(index: CaseIndex) -> None:
     strange = features({"high_grade_glioma": 0.99}, flagged=True)
     assert finished(assistant(index, strange).report(study(), hide={"gate"})).differential
