@@ -16,6 +16,7 @@ from encoder.study import Study
 from index.case import Case, ReportSections
 from index.errors import IndexStoreError
 from index.pictures import key_pictures
+from index.query import patient_of
 from index.sections import split
 from index.store import CaseIndex, refuse_existing
 
@@ -60,7 +61,7 @@ def case_of(
     places = [(place.series, place.slice) for place in features.locations] if marked is None else marked
     return Case(
         id=id or case_id(study),
-        patient=study.patient or study.key,
+        patient=patient_of(study),
         report=report,
         diagnoses=diagnoses,
         age_band=age_band(study.context.age),

@@ -8,6 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.features import StudyFeatures
+from encoder.study import Study
+
+
+def patient_of(study: Study) -> str:
+    """Whose cases a query about the study must not return: its patient's or, where its files name none, its own."""
+    return study.patient or study.key
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +34,7 @@ class Query:
 
     @staticmethod
     def of(features: StudyFeatures, patient: str | None = None, text: str | None = None, diversity: float = 0.0) -> Query:
-        """The query that an encoded study makes."""
+        """The query that an encoded study makes; patient: as `patient_of` has it."""
         return Query(features.embedding, features.sequences, features.names, text, patient, diversity)
 
 

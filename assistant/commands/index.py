@@ -87,12 +87,14 @@ def search(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="diagnosis, age_band, sex, sequence, or at_least (similarity); repeatable."),
     ] = None,
+    same_patient: Annotated[bool, typer.Option("--same-patient", help="Also cases of the study's own patient.")] = False,
     diversity: Annotated[float, typer.Option(help="0 = the most alike, towards 1 = unlike each other.", min=0.0, max=1.0)] = 0.0,
     encoder: EncoderFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Search an index for similar cases; none is a possible answer."""
     import json
+    from dataclasses import replace
 
     from assistant.errors import UsageError
     from index.store import DEMO, CaseIndex
@@ -102,7 +104,7 @@ def search(
     if study and case:
         raise UsageError("Both --study and --case given: expected one of them (--text may go with either).")
     opened = CaseIndex.open(folder or DEMO, tower=_tower(encoder) if text else None)
-    filters = _where(where or [], opened)
+    filters = replace(_where(where or [], opened), same_patient=same_patient)
     neighbours = opened.search(_query(opened, study, text, case, diversity, encoder), k, filters)
     if as_json:
         print(json.dumps(_as_object(opened, neighbours, filters)))
@@ -189,7 +191,7 @@ def _query(index: CaseIndex, study: Path | None, text: str | None, case: str | N
     from encoder.encoder import Encoder
     from encoder.reading import read_study
     from index.errors import EncoderMismatch
-    from index.query import Query
+    from index.query import Query, patient_of
 
     if case is not None:
         known = index.get(case)
@@ -202,7 +204,7 @@ def _query(index: CaseIndex, study: Path | None, text: str | None, case: str | N
             f"{index.folder}: built by encoder {index.info.encoder[:12]}, asked by {weights.hash[:12]}; give its own with --encoder."
         )
     read = read_study(study)
-    return Query.of(weights.encode(read), read.patient, text, diversity)
+    return Query.of(weights.encode(read), patient_of(read), text, diversity)
 
 
 def _where(pairs: list[str], index: CaseIndex) -> Where:

@@ -76,9 +76,9 @@ def test_a_manifest_names_studies_reports_and_labels(tmp_path: Path, monkeypatch
     monkeypatch.setenv("PRIMA_HOME", str(tmp_path / "home"))
     (tmp_path / "one.txt").write_text(REPORT)
     manifest = tmp_path / "list.csv"
-    manifest.write_text(
-        'path,report,labels,age,sex,patient\ns1,one.txt,meningioma;edema,91,M,MRN 123\ns2,"Findings: normal.\nImpression: normal.",,,,MRN 123\n'
-    )
+    second_report = '"Findings: normal.\nImpression: normal."'
+    rows = ["path,report,labels,age,sex,patient", "s1,one.txt,meningioma;edema,91,M,MRN 123", f"s2,{second_report},,,,MRN 123"]
+    manifest.write_text("\n".join(rows))
     first, second = from_manifest(manifest)
     assert first == Listed(tmp_path / "s1", REPORT, ("meningioma", "edema"), 91.0, "M", "MRN 123")
     assert second.diagnoses == ()
@@ -86,15 +86,15 @@ def test_a_manifest_names_studies_reports_and_labels(tmp_path: Path, monkeypatch
     cases = list(index)
     assert cases[0].age_band == "90+"
     assert cases[0].patient == cases[1].patient
-    assert "123" not in "".join((tmp_path / "i" / name).read_bytes().decode("latin1") for name in ("index.json",))
-    assert b"MRN 123" not in (tmp_path / "i" / "index.sqlite").read_bytes()
+    assert not [file for file in (tmp_path / "i").iterdir() if b"MRN 123" in file.read_bytes()]
 
 
-@pytest.mark.parametrize(
-    ("text", "told"), [("path,text\na,b\n", "report"), ("path,report\n,x\n", "line 2"), ("path,report,age\na,x,old\n", "years")]
-)
-def test_a_faulty_manifest_says_where(tmp_path: Path, text: str, told: str) -> None:
-    (tmp_path / "list.csv").write_text(text)
+FAULTY = {"report": "path,text\na,b\n", "line 2": "path,report\n,x\n", "years": "path,report,age\na,x,old\n"}
+
+
+@pytest.mark.parametrize("told", list(FAULTY))
+def test_a_faulty_manifest_says_where(tmp_path: Path, told: str) -> None:
+    (tmp_path / "list.csv").write_text(FAULTY[told])
     with pytest.raises(IndexStoreError, match=told):
         list(from_manifest(tmp_path / "list.csv"))
 
