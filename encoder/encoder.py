@@ -181,7 +181,7 @@ class Encoder:
                 pieces = cut(volume, self.card.config.patch)
             except StudyError:
                 continue
-            if len(pieces):
+            if pieces.foreground.any():  # an empty volume gives tokens too: nothing lies below its lowest bin
                 series.append(one)
                 patches.append(pieces)
                 rows.append(self.rows(pieces.values, pieces.positions, pieces.plane_axis))

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 import phantom
 from assistant.train.calibrate import calibrate
 from assistant.train.corpus import load_corpus, tokenise
-from assistant.train.encoder import Plan, report_text, train_encoder
+from assistant.train.encoder import Plan, report_wordings, train_encoder
 from assistant.train.studies import make_shards, names
 from assistant.train.text_tower import build_text_tower, save_text_tower
 from assistant.train.tokenizer import train_tokenizer
@@ -30,7 +30,6 @@ from encoder.tokenizer import VQVAE
 from phantom.atlas import REGIONS
 
 STATEMENT = "Simulated studies only (phantom package). No patient data. Not for clinical use."
-RENDERINGS = 3  # phrasings of each training report
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,10 @@ def train_demo_encoder(recipe: Recipe, root: Path, out: Path) -> Encoder:
     labels = Labels(names(), specialties(corpus.studies), REGIONS)
     model = Model(config, labels)
     model.towers.tokenizer.load_state_dict(tokenizer.state_dict())
-    texts = [report_texts(s) for s in corpus.studies]
-    tower = build_text_tower([t for several in texts for t in several], config.study.out)
+    reports = report_wordings(corpus.studies)
+    tower = build_text_tower((sentence for wordings in reports for w in wordings for sentence in w), config.study.out)
     where.encoder.mkdir(parents=True, exist_ok=True)
-    train_encoder(model, tower, corpus, texts, Plan(recipe.encoder_minutes), where.encoder / "checkpoint.safetensors")
+    train_encoder(model, tower, corpus, reports, Plan(recipe.encoder_minutes), where.encoder / "checkpoint.safetensors")
     held_out, held_out_statistics = load_corpus(calibration, where.rows)
     half = len(statistics) // 2  # enough rows to measure against, and a small file
     provenance = {"made_by": "prima train demo", "trained_on": STATEMENT, "licence": "MIT", "recipe": asdict(recipe)}
@@ -87,12 +86,6 @@ def train_demo_encoder(recipe: Recipe, root: Path, out: Path) -> Encoder:
     encoder.save(out)
     save_text_tower(tower, out / "text")
     return encoder
-
-
-def report_texts(study: dict[str, Any]) -> list[str]:
-    """Several phrasings of one phantom's report."""
-    rng = np.random.default_rng(study["seed"])
-    return [report_text(study["seed"], study["mirror"], rng) for _ in range(RENDERINGS)]
 
 
 def specialties(studies: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -121,5 +114,3 @@ def _source(package: Path) -> str:
     for path in sorted(p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
         digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
-
-

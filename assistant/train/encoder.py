@@ -10,8 +10,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,9 @@ class Corpus:
     first_series: NDArray[np.int64]
     studies: tuple[dict[str, Any], ...]
 
-    def batch(self, chosen: NDArray[np.int64], rng: np.random.Generator | None) -> tuple[TokenBatch, NDArray[np.int64], list[tuple[int, ...]]]:
+    def batch(
+        self, chosen: NDArray[np.int64], rng: np.random.Generator | None
+    ) -> tuple[TokenBatch, NDArray[np.int64], list[tuple[int, ...]]]:
         """Tokens of the chosen studies; with a generator: equal-length random subsets, dropped names and series."""
         picks, lengths, labels, counts, kept_series = [], [], [], [], []
         for study in chosen:
@@ -102,9 +104,24 @@ def targets(studies: list[dict[str, Any]], specialties: tuple[str, ...]) -> Targ
     return Targets(y, r, level)
 
 
-def report_text(seed: int, mirror: bool, rng: np.random.Generator) -> str:
-    """What the text tower reads of a phantom's report: its findings and impression, sentences shuffled (PRIMA.md section 8)."""
-    sentences = [s.text for s in phantom.report.compose(phantom.sample(seed, mirror=mirror)).sentences]
+Wordings = tuple[tuple[str, ...], ...]  # several wordings of one report, each its sentences
+
+
+def report_wordings(studies: Sequence[dict[str, Any]], variants: int = 4) -> list[Wordings]:
+    """Findings and impression of each study's report, worded `variants` times; drawing a phantom costs more than wording it."""
+    drawn: dict[int, phantom.Phantom] = {}
+    found = []
+    for study in studies:
+        if study["seed"] not in drawn:
+            drawn = {study["seed"]: phantom.sample(study["seed"])}
+        shown = replace(drawn[study["seed"]], mirror=study["mirror"])
+        found.append(tuple(tuple(s.text for s in phantom.report.compose(shown, variant).sentences) for variant in range(variants)))
+    return found
+
+
+def told(wordings: Wordings, rng: np.random.Generator) -> str:
+    """One of the wordings, its sentences shuffled (PRIMA.md section 8)."""
+    sentences = wordings[rng.integers(len(wordings))]
     return " ".join(sentences[k] for k in rng.permutation(len(sentences)))
 
 
@@ -120,7 +137,9 @@ def token_loss(evidence: Any, corpus: Corpus, index: NDArray[np.int64], weight: 
     voxels = torch.from_numpy(corpus.lesions[index])
     shown = (voxels >= MIN_VOXELS).float()
     certain = ((voxels == 0) | (voxels >= MIN_VOXELS)).float()
-    lesion = (F.binary_cross_entropy_with_logits(evidence.lesions.float(), shown, pos_weight=weight, reduction="none") * certain).mean(0).sum()
+    lesion = (
+        (F.binary_cross_entropy_with_logits(evidence.lesions.float(), shown, pos_weight=weight, reduction="none") * certain).mean(0).sum()
+    )
     region = torch.from_numpy(corpus.regions[index].astype(np.int64))
     tissue = region > 0
     place = F.cross_entropy(evidence.regions.float()[tissue], region[tissue])
@@ -143,10 +162,10 @@ class Plan:
     save_every: float = 120.0
 
 
-def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, texts: list[list[str]], plan: Plan, checkpoint: Path) -> None:
+def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, reports: list[Wordings], plan: Plan, checkpoint: Path) -> None:
     """Train in place; progress is the share of `plan.minutes` spent, so that a slow machine still anneals to the end.
 
-    texts: several renderings of each study's report. checkpoint: written every `save_every` seconds, resumed from when there.
+    reports: of each study. checkpoint: written every `save_every` seconds, resumed from when there.
     """
     torch.manual_seed(plan.seed)
     rng = np.random.default_rng(plan.seed)
@@ -171,7 +190,7 @@ def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, text
         batch, index, _ = corpus.batch(chosen, rng)
         with torch.autocast("cpu", torch.bfloat16):
             out = model(batch)
-            words = tower(_features(tower, [texts[s][rng.integers(len(texts[s]))] for s in chosen]))["sentence_embedding"]
+            words = tower(_features(tower, [told(reports[s], rng) for s in chosen]))["sentence_embedding"]
         y = wanted.diagnoses[chosen]
         study = (F.binary_cross_entropy_with_logits(out.scores.float(), y, pos_weight=weight, reduction="none") * used).mean(0).sum()
         urgency = F.cross_entropy(out.priority.float(), wanted.priority[chosen])
@@ -211,7 +230,9 @@ def _save(path: Path, model: Model, tower: SentenceTransformer, optimiser: Any, 
         tensors |= {f"optimiser.{k}.{name}": value for name, value in state.items()}
     tensors["temperature"] = temperature.detach()
     part = path.with_suffix(".part")
-    save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part, metadata={"progress": json.dumps({"spent": spent, "step": step})})
+    save_file(
+        {k: v.contiguous().clone() for k, v in tensors.items()}, part, metadata={"progress": json.dumps({"spent": spent, "step": step})}
+    )
     os.replace(part, path)
 
 

@@ -14,13 +14,15 @@ from encoder.config import EncoderConfig
 from encoder.tokenizer import VQVAE
 
 
-def train_tokenizer(shards: list[Path], config: EncoderConfig, *, steps: int, batch: int = 96, seed: int = 0, minutes: float = 10.0) -> VQVAE:
+def train_tokenizer(
+    shards: list[Path], config: EncoderConfig, *, steps: int, batch: int = 96, seed: int = 0, minutes: float = 10.0
+) -> VQVAE:
     """Reconstruction + codebook loss, tokens of all planes mixed, until `steps` or `minutes` are spent."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = VQVAE(config.tokenizer)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps, pct_start=0.05)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps, pct_start=0.05)
     began, step = time.monotonic(), 0
     network.train()
     while step < steps and time.monotonic() - began < 60 * minutes:
@@ -29,9 +31,10 @@ def train_tokenizer(shards: list[Path], config: EncoderConfig, *, steps: int, ba
             rows = rng.permutation(np.nonzero(shard.planes == plane)[0])[: batch * (12 if plane == 0 else 3)]
             for at in range(0, len(rows) - batch + 1, batch):
                 x = torch.from_numpy(as_tokens(shard.values[np.sort(rows[at : at + batch])], plane))[:, None]
-                with torch.autocast("cpu", torch.bfloat16):
-                    reconstruction, quantisation = network(x)
-                loss = F.l1_loss(reconstruction.float(), x) + F.mse_loss(reconstruction.float(), x) + quantisation.float()
+                if step == 0:
+                    _start_codebook(network, x)
+                reconstruction, quantisation = network(x)
+                loss = F.l1_loss(reconstruction, x) + F.mse_loss(reconstruction, x) + quantisation
                 optimiser.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -40,6 +43,20 @@ def train_tokenizer(shards: list[Path], config: EncoderConfig, *, steps: int, ba
                     schedule.step()
                 step += 1
                 if step % 50 == 0:
-                    error = F.mse_loss(reconstruction.float(), x).item() / x.var().item()
-                    print(f"tokenizer step {step} loss {loss.item():.4f} unexplained variance {error:.3f} {time.monotonic() - began:.0f}s", flush=True)
+                    error = F.mse_loss(reconstruction, x).item() / x.var().item()
+                    print(
+                        f"tokenizer step {step} loss {loss.item():.4f} unexplained variance {error:.3f} {time.monotonic() - began:.0f}s",
+                        flush=True,
+                    )
     return network.eval()
+
+
+@torch.no_grad()
+def _start_codebook(network: VQVAE, x: torch.Tensor) -> None:
+    """Begin with latents that occur: codes that no latent is near would never move, and their averages divide by almost nothing."""
+    codebook = network.quantizer.quantizer
+    flat = network.encode(x).movedim(1, -1).reshape(-1, codebook.ema_w.shape[1])
+    chosen = flat[torch.randint(len(flat), (len(codebook.ema_w),))] + 1e-3 * torch.randn_like(codebook.ema_w)
+    codebook.embedding.weight.copy_(chosen)
+    codebook.ema_w.copy_(chosen)
+    codebook.ema_cluster_size.fill_(1.0)

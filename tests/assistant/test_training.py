@@ -1,0 +1,92 @@
+"""Training data and the training loop, at toy size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from assistant.train.corpus import load_corpus, tokenise
+from assistant.train.encoder import Plan, report_wordings, targets, told, train_encoder
+from assistant.train.studies import Shard, load_shard, make_shard, names
+from assistant.train.text_tower import build_text_tower
+from encoder.config import preset
+from encoder.model import Labels, Model
+from phantom.atlas import REGIONS
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("shards") / "0000005m.safetensors"
+    make_shard(path, range(5, 7), preset("tiny"), mirrored=True)
+    return path
+
+
+def tokens_of(shard: Shard, study: int) -> slice:
+    ends = np.concatenate([[0], np.cumsum(shard.lengths)])
+    series = np.concatenate([[0], np.cumsum(shard.counts)])
+    return slice(ends[series[study]], ends[series[study + 1]])
+
+
+def test_a_mirror_image_has_the_same_lesions_on_the_other_side(shard: Path) -> None:
+    loaded = load_shard(shard)
+    assert [s["mirror"] for s in loaded.studies] == [False, True, False, True]
+    for study in (0, 2):
+        own, mirrored = tokens_of(loaded, study), tokens_of(loaded, study + 1)
+        np.testing.assert_array_equal(loaded.lesions[own].astype(int).sum(0), loaded.lesions[mirrored].astype(int).sum(0))
+        seen = loaded.lesions[own].any(1)
+        assert seen.any()
+        x = (loaded.centres[own] + loaded.offsets[own])[seen, 0].mean()
+        flipped = loaded.lesions[mirrored].any(1)
+        assert x == pytest.approx(-(loaded.centres[mirrored] + loaded.offsets[mirrored])[flipped, 0].mean(), abs=0.5)
+
+
+def test_lesion_tokens_lie_on_the_side_that_the_truth_tells(shard: Path) -> None:
+    loaded = load_shard(shard)
+    told_sides = 0
+    for study, facts in enumerate(loaded.studies):
+        part = tokens_of(loaded, study)
+        for finding in facts["findings"]:
+            shown = loaded.lesions[part][:, names().index(finding["name"])]
+            if finding["side"] in ("left", "right") and shown.any():
+                x = np.average(loaded.centres[part, 0] + loaded.offsets[part, 0], weights=shown)
+                assert (x > 0) == (finding["side"] == "left")  # LPS
+                told_sides += 1
+    assert told_sides
+
+
+def test_a_child_makes_its_parent_true_and_normal_has_no_label() -> None:
+    glioma = {"diagnoses": ["high_grade_glioma"], "findings": [{"name": "edema"}], "referral": ["neurosurgery"], "priority": "high"}
+    normal = {"diagnoses": [], "findings": [], "referral": [], "priority": "none"}
+    found = targets([glioma, normal], ("neurosurgery",))
+    assert {n for n, y in zip(names(), found.diagnoses[0], strict=True) if y} == {"high_grade_glioma", "glioma", "edema"}
+    assert found.diagnoses[1].sum() == 0
+    assert found.priority.tolist() == [3, 0]
+
+
+def test_wordings_of_one_report_differ_and_mirrors_swap_sides() -> None:
+    facts = [{"seed": 5, "mirror": False}, {"seed": 5, "mirror": True}]
+    own, mirrored = report_wordings(facts, variants=3)
+    assert len(set(own)) == 3
+    swap = {"left": "right", "right": "left"}
+    flipped = [" ".join(swap.get(w, w) for w in sentence.lower().split(" ")) for sentence in own[0]]
+    assert flipped == [sentence.lower() for sentence in mirrored[0]]
+    assert sorted(told(own[:1], np.random.default_rng(0)).split()) == sorted(" ".join(own[0]).split())
+
+
+def test_training_stopped_and_resumed_goes_on_where_it_was(shard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = preset("tiny")
+    model = Model(config, Labels(names(), ("neurosurgery",), tuple(REGIONS)))
+    tokenise([shard], model.towers.tokenizer, config, tmp_path / "rows")
+    corpus, _ = load_corpus([shard], tmp_path / "rows")
+    reports = report_wordings(corpus.studies, variants=1)
+    tower = build_text_tower((s for wordings in reports for w in wordings for s in w), config.study.out, vocabulary=200)
+    before = {n: p.clone() for n, p in model.named_parameters()}
+    train_encoder(model, tower, corpus, reports, Plan(minutes=0.02, batch=2), tmp_path / "checkpoint.safetensors")
+    moved = {n for n, p in model.named_parameters() if not p.equal(before[n])}
+    assert any(n.startswith("towers.sequence.") for n in moved)
+    assert not any(n.startswith("towers.tokenizer.") for n in moved)
+    steps = int(capsys.readouterr().out.rsplit("encoder: ", 1)[1].split()[0])
+    train_encoder(model, tower, corpus, reports, Plan(minutes=0.06, batch=2), tmp_path / "checkpoint.safetensors")
+    assert int(capsys.readouterr().out.rsplit("encoder: ", 1)[1].split()[0]) > steps
