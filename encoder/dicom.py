@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.decoding import Decoder
 from encoder.facts import Facts, words_of
 from encoder.frames import Frame, Image
 from encoder.geometry import IrregularGeometry, Layout, affine_of, lay_out, normal_of, plane_of
@@ -59,6 +60,7 @@ class Stack:
 def read_images(
     images: Sequence[tuple[Image, tuple[Frame, ...], str | None]],
     names: Pseudonyms,
+    decoder: Decoder,
     *,
     against: Callable[[Facts], str | None] = reason_against,
     min_slices: bool = True,
@@ -71,12 +73,13 @@ def read_images(
     for entry in images:
         groups[entry[0].series].append(entry)
     for series in sorted(groups, key=lambda uid: (min(entry[0].number for entry in groups[uid]), uid)):
-        yield from _read_series(groups[series], names, against, min_slices)
+        yield from _read_series(groups[series], names, decoder, against, min_slices)
 
 
 def _read_series(
     entries: list[tuple[Image, tuple[Frame, ...], str | None]],
     names: Pseudonyms,
+    decoder: Decoder,
     against: Callable[[Facts], str | None],
     min_slices: bool,
 ) -> Iterator[Outcome]:
@@ -109,7 +112,7 @@ def _read_series(
     once, again = _without_other_encodings(laid)
     yield from again
     for stack in _told_apart(once):
-        yield from _read_stack(stack, min_slices)
+        yield from _read_stack(stack, decoder, min_slices)
 
 
 def name_of(image: Image, names: Pseudonyms) -> str:
@@ -264,14 +267,14 @@ def _told_apart(stacks: list[Stack]) -> list[Stack]:
     return [replace(stack, name=name) for name, stack in zip(names, stacks, strict=True)]
 
 
-def _read_stack(stack: Stack, min_slices: bool) -> Iterator[Outcome]:
+def _read_stack(stack: Stack, decoder: Decoder, min_slices: bool) -> Iterator[Outcome]:
     """Pixels of one volume: of repeated places the first image, of diffusion directions the mean."""
     assert stack.layout is not None
     averaged = (stack.facts.acquisition.b_value or 0) > 0
     chosen = [number for place in stack.layout.places for number in (place if averaged else place[:1])]
     used = tuple(stack.frames[number] for number in chosen)
     rest = frozenset(frame.image.path for frame in stack.frames) - frozenset(frame.image.path for frame in used)
-    planes, failed = read_planes(used)
+    planes, failed = read_planes(used, decoder)
     for reason in sorted(set(failed.values())):
         bad = frozenset(used[number].image.path for number in failed if failed[number] == reason)
         yield Outcome(stack.name, bad, reason=reason)
@@ -283,7 +286,7 @@ def _read_stack(stack: Stack, min_slices: bool) -> Iterator[Outcome]:
             if isinstance(part, Outcome):
                 yield part
             else:
-                yield from _read_stack(part, min_slices)
+                yield from _read_stack(part, decoder, min_slices)
     elif planes:
         yield from _finished(replace(stack, frames=used), planes, min_slices)
     if rest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,19 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels import iter_pixels
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, RLELossless
 
+from encoder.decoding import Decoder, UndecodablePixels, stored_planes
 from encoder.frames import Frame
 
 
-class NoPixels(ValueError):
-    """A file that describes an image and holds none."""
-
-
-def read_planes(frames: Sequence[Frame]) -> tuple[dict[int, NDArray[Any]], dict[int, str]]:
+def read_planes(frames: Sequence[Frame], decoder: Decoder) -> tuple[dict[int, NDArray[Any]], dict[int, str]]:
     """Rescaled (rows, columns) pixels by position in `frames`, and for those that cannot be read the reason.
 
     Rescaled with each plane's own slope (Philips gives every slice another); the type is that of `value_type`.
@@ -36,16 +30,17 @@ def read_planes(frames: Sequence[Frame]) -> tuple[dict[int, NDArray[Any]], dict[
         for number, frame in pending.items():
             wanted[frame.image.path].append(number)
         spare: dict[int, Frame] = {}
-        for path, numbers in wanted.items():
+        for numbers in wanted.values():
             try:
-                stored = _decode(path, sorted({pending[number].index for number in numbers}))
+                stored = _decode(pending[numbers[0]], sorted({pending[number].index for number in numbers}), decoder)
                 planes |= {n: _rescale(_tile(stored[pending[n].index], pending[n]), pending[n], kind) for n in numbers}
             except Exception as error:
                 # A damaged file can fail anywhere in a decoder; whatever fails, its planes are sought in copies, else left out.
                 for number in numbers:
                     first, *rest = pending[number].copies or (None,)
                     if first is None:
-                        failed[number] = _reason(error, pending[number])
+                        known = isinstance(error, UndecodablePixels)
+                        failed[number] = str(error) if known else f"damaged or truncated pixels ({type(error).__name__})"
                     else:
                         spare[number] = replace(first, copies=tuple(rest))
         pending = spare
@@ -75,19 +70,12 @@ def value_type(frames: Sequence[Frame]) -> np.dtype[Any]:
     return narrow if narrow.kind in "iu" else np.dtype(np.float64)
 
 
-def _decode(path: Path, indices: list[int]) -> dict[int, NDArray[Any]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dataset = pydicom.dcmread(path, force=True)
-        if "TransferSyntaxUID" not in dataset.file_meta:
-            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if dataset.original_encoding[0] else ExplicitVRLittleEndian
-        if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-            raise NoPixels
-        planes = dict(zip(indices, iter_pixels(dataset, indices=indices, raw=True), strict=True))
-        if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-            top = (1 << int(dataset.BitsStored)) - 1 if not dataset.PixelRepresentation else -1
-            planes = {index: (top - plane.astype(np.int64)).astype(plane.dtype) for index, plane in planes.items()}
-        return planes
+def _decode(frame: Frame, indices: list[int], decoder: Decoder) -> dict[int, NDArray[Any]]:
+    """Stored planes by frame number; what a C library decodes is decoded apart."""
+    syntax = UID(frame.image.syntax)
+    apart = syntax.is_transfer_syntax and syntax.is_encapsulated and syntax != RLELossless
+    planes = decoder.planes(frame.image.path, indices) if apart else stored_planes(frame.image.path, indices)
+    return dict(zip(indices, planes, strict=True))
 
 
 def _tile(plane: NDArray[Any], frame: Frame) -> NDArray[Any]:
@@ -103,11 +91,3 @@ def _rescale(plane: NDArray[Any], frame: Frame, kind: np.dtype[Any]) -> NDArray[
     if frame.slope == 1 and frame.intercept == 0:
         return plane.astype(kind)
     return (plane * np.float64(frame.slope) + np.float64(frame.intercept)).astype(kind)
-
-
-def _reason(error: Exception, frame: Frame) -> str:
-    if isinstance(error, NoPixels):
-        return "no pixels in the file"
-    if isinstance(error, RuntimeError | NotImplementedError) and UID(frame.image.syntax).is_encapsulated:
-        return f"pixels that cannot be decoded ({UID(frame.image.syntax).name}: damaged, or no decoder installed)"
-    return f"damaged or truncated pixels ({type(error).__name__})"

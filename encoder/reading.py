@@ -14,6 +14,7 @@ import numpy as np
 
 from encoder import dicom, nifti
 from encoder.archive import Found, opened
+from encoder.decoding import Decoder
 from encoder.dicom import Outcome, digest
 from encoder.errors import StudyError
 from encoder.facts import Facts
@@ -68,17 +69,17 @@ def read_studies(path: Paths, context: Context | None = None, *, home: Path | No
 
 def read_series(path: Paths, *, home: Path | None = None) -> tuple[Series, ...]:
     """Every volume behind `path` that geometry allows, whatever its tags and names say: for comparisons, not for reports."""
-    with opened(path) as found:
+    with opened(path) as found, Decoder() as decoder:
         headers = [header for file in found.files if _kind(file)[0] == "dicom" and (header := _header(file)[0]) is not None]
-        outcomes = list(dicom.read_images(headers, pseudonyms(home), against=lambda _: None, min_slices=False))
+        outcomes = list(dicom.read_images(headers, pseudonyms(home), decoder, against=lambda _: None, min_slices=False))
     return tuple(outcome.series for outcome in outcomes if outcome.series is not None)
 
 
 def intake(path: Paths, *, one: bool = False, home: Path | None = None) -> tuple[Intake, ...]:
     """Studies with the fate of every file. `one`: NIfTI files are taken as one study, whatever folders they lie in."""
     names = pseudonyms(home)
-    with opened(path) as found:
-        taken = _take_in(found, one, names)
+    with opened(path) as found, Decoder() as decoder:
+        taken = _take_in(found, one, names, decoder)
     if not any(entry.study.series for entry in taken):
         raise StudyError(_nothing_usable(path, taken))
     return tuple(taken)
@@ -94,7 +95,7 @@ class _Gathered:
     outcomes: list[Outcome]
 
 
-def _take_in(found: Found, one: bool, names: Pseudonyms) -> list[Intake]:
+def _take_in(found: Found, one: bool, names: Pseudonyms, decoder: Decoder) -> list[Intake]:
     headers: Headers = []
     volumes: list[Path] = []
     leftover = [Outcome(NO_SERIES, frozenset([file]), reason=reason) for file, reason in found.others]
@@ -114,7 +115,7 @@ def _take_in(found: Found, one: bool, names: Pseudonyms) -> list[Intake]:
         leftover.append(Outcome(NO_SERIES, frozenset([file]), reason=reason))
     groups = _dicom_groups(headers)
     for group in groups:
-        group.outcomes += dicom.read_images(group.headers, names)
+        group.outcomes += dicom.read_images(group.headers, names, decoder)
     volumes, beside = _beside_dicom(volumes, groups)
     groups += _nifti_groups(volumes, found.root, one)
     groups = groups or [_Gathered(found.root, [], [], [])]

@@ -6,8 +6,8 @@ import random
 import shutil
 import time
 import zipfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import nibabel as nib
@@ -16,10 +16,19 @@ import pytest
 from made_dicom import transcode, voxels_of, write_enhanced, write_series
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
+from encoder.decoding import Decoder
 from encoder.errors import EncoderError
 from encoder.reading import read_study
 
 SECONDS = 10.0
+
+
+@pytest.fixture(autouse=True)
+def one_decoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One decoding process for all studies of a test, so that most of the time goes into reading; it starts anew when it dies."""
+    with Decoder() as decoder:
+        monkeypatch.setattr("encoder.reading.Decoder", lambda: nullcontext(decoder))
+        yield
 
 
 def bodies(folder: Path) -> list[Path]:
