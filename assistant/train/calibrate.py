@@ -33,12 +33,19 @@ def head_outputs(model: Model, corpus: Corpus, batch: int = 16) -> HeadOutputs:
     """Run every study of a corpus with all its tokens."""
     model.eval()
     outs = [model(corpus.batch(chosen, None)[0]) for chosen in chunks(len(corpus.studies), batch)]
-    scores, referral, priority = (torch.cat([getattr(o, name) for o in outs]).double().numpy() for name in ("scores", "referral", "priority"))
+    scores, referral, priority = (
+        torch.cat([getattr(o, name) for o in outs]).double().numpy() for name in ("scores", "referral", "priority")
+    )
     return HeadOutputs(scores, referral, priority)
 
 
 def calibrate(
-    model: Model, config: EncoderConfig, corpus: Corpus, training_rows: NDArray[np.float32], held_out_rows: list[NDArray[np.float32]], provenance: dict[str, Any]
+    model: Model,
+    config: EncoderConfig,
+    corpus: Corpus,
+    training_rows: NDArray[np.float32],
+    held_out_rows: list[NDArray[np.float32]],
+    provenance: dict[str, Any],
 ) -> Encoder:
     """The model as an encoder, with thresholds, Platt scaling, priority temperature and outlier statistics fitted on `corpus`."""
     outputs = head_outputs(model, corpus)

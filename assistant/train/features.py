@@ -38,7 +38,9 @@ def export_features(encoder: Encoder, shards: list[Path], rows: Path, folder: Pa
         logits = out.scores.double().numpy()
         read = [[h.read(n, logits[r, labels.diagnoses.index(n)]) for n, h in card.heads.items()] for r in range(len(chosen))]
         arrays["score"].append(np.array([[s.score for s in row] for row in read], np.float32))
-        arrays["probability"].append(np.array([[np.nan if s.probability is None else s.probability for s in row] for row in read], np.float32))
+        arrays["probability"].append(
+            np.array([[np.nan if s.probability is None else s.probability for s in row] for row in read], np.float32)
+        )
         tokens = [sum(lengths) for lengths in _split(batch.lengths, batch.counts)]
         ends = np.cumsum(tokens)
         lesions, regions, offsets = (getattr(out.evidence, k).float() for k in ("lesions", "regions", "offsets"))
@@ -49,12 +51,20 @@ def export_features(encoder: Encoder, shards: list[Path], rows: Path, folder: Pa
             for score in read[row]:
                 if score.score > 0:
                     column = labels.diagnoses.index(score.name)
-                    view = TokenView(centres[index[part]], np.zeros(tokens[row], np.int64), lesions[part, column].numpy(), regions[part].numpy(), offsets[part].numpy())
+                    view = TokenView(
+                        centres[index[part]],
+                        np.zeros(tokens[row], np.int64),
+                        lesions[part, column].numpy(),
+                        regions[part].numpy(),
+                        offsets[part].numpy(),
+                    )
                     place = find_place(view, labels.regions)
                     if place:
                         places.append({"diagnosis": score.name, "side": place.side, "region": place.region, "confidence": place.confidence})
             facts = corpus.studies[study]
-            studies.append({"seed": facts["seed"], "diagnosis": None, "names": facts["names"], "weightings": facts["weightings"], "locations": places})
+            studies.append(
+                {"seed": facts["seed"], "diagnosis": None, "names": facts["names"], "weightings": facts["weightings"], "locations": places}
+            )
     joined = {name: np.concatenate(parts) for name, parts in arrays.items()}
     similarity = joined["embedding"] @ joined["embedding"].T
     np.fill_diagonal(similarity, -1)

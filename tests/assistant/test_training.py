@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def test_wordings_of_one_report_differ_and_mirrors_swap_sides() -> None:
     own, mirrored = report_wordings(facts, variants=3)
     assert len(set(own)) == 3
     swap = {"left": "right", "right": "left"}
-    flipped = [" ".join(swap.get(w, w) for w in sentence.lower().split(" ")) for sentence in own[0]]
+    flipped = [re.sub(r"\b(left|right)\b", lambda w: swap[w[0]], sentence.lower()) for sentence in own[0]]
     assert flipped == [sentence.lower() for sentence in mirrored[0]]
     assert sorted(told(own[:1], np.random.default_rng(0)).split()) == sorted(" ".join(own[0]).split())
 
