@@ -189,6 +189,13 @@ def note(database: Database, visitor: str | None, action: str, study: str | None
         rows.add(AuditRow(visitor=visitor, action=action, study=study))
 
 
+def newest_draft(database: Database, visitor: str, study: str) -> dict[str, Any] | None:
+    """The visitor's newest draft of a study, as `Result.to_json()`."""
+    with database.begin() as rows:
+        query = select(DraftRow.result).where(DraftRow.study == study, DraftRow.visitor == visitor)
+        return rows.scalars(query.order_by(DraftRow.created.desc()).limit(1)).first()
+
+
 def worker_sign(database: Database) -> WorkerSign | None:
     """The worker's last sign of life, None before the first."""
     with database.begin() as rows:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,9 +24,10 @@ from sqlalchemy import update
 
 from assistant import jobs, studies
 from assistant.database import Database, StudyRow, WorkerRow
+from assistant.drafts import restored
 from assistant.errors import AssistantError
 from assistant.jobs import FILES, MODEL, Job, Kind, State
-from assistant.result import Answer, Event, Finished, Reasoning, Retrieved, Stage
+from assistant.result import Answer, Finished, Reasoning, Retrieved, Stage
 from assistant.site import Site
 from assistant.volumes import write_volumes
 from encoder.errors import EncoderError
@@ -35,6 +36,8 @@ from index.errors import IndexStoreError
 
 if TYPE_CHECKING:
     from assistant.assistant import Assistant
+    from assistant.chat import Replied
+    from assistant.evidence import Evidence
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +88,7 @@ class Worker:
         self.close = threading.Event()
         self._models_state = "loading"
         self._read: OrderedDict[str, Study] = OrderedDict()
+        self._evidence: OrderedDict[str, Evidence] = OrderedDict()  # the model lane's alone
         self._read_lock = threading.Lock()
         self._stops: dict[str, threading.Event] = {}
 
@@ -97,7 +101,7 @@ class Worker:
             lane.start()
         said = time.monotonic()
         while not self.close.wait(POLL):
-            for job in jobs.to_stop(self.database):
+            for job in jobs.to_stop(self.database) if self._stops else ():
                 if stop := self._stops.get(job):
                     stop.set()
             if time.monotonic() - said > BEAT:
@@ -228,15 +232,36 @@ class Worker:
                 studies.keep_draft(self.database, study=row.id, job=job.id, visitor=job.visitor, result=event.result.to_json())
 
     def _ask(self, job: Job, stop: threading.Event) -> None:
-        raise NotImplementedError
+        row = self._row(job.study)
+        said = studies.messages(self.database, str(job.visitor), row.id)
+        question, history = _exchange(said, job.id)
+        assistant = self.models.get()
+        evidence = self._evidence.get(row.id)
+        if evidence is None:
+            evidence = self._evidence[row.id] = assistant.evidence(self._study(row))
+            while len(self._evidence) > KEPT_STUDIES:
+                self._evidence.popitem(last=False)
+        drafted = studies.newest_draft(self.database, str(job.visitor), row.id)
+        result = restored(drafted) if drafted else None
+        answering = assistant.ask(evidence, question, history, result, stop=stop)
+        for event in self._emitting(job, self._citing(answering)):
+            if not isinstance(event, Answer):
+                studies.answer(self.database, job.id, event.text)
 
-    def _emitting(self, job: Job, events: Iterator[Event]) -> Iterator[Event]:
+    def _citing(self, events: Iterator[Answer | Replied]) -> Iterator[Answer | Replied]:
+        """Keeps what an answer cites before the page can open it."""
+        for event in events:
+            if not isinstance(event, Answer):
+                self._keep_cases(event.cases)
+            yield event
+
+    def _emitting(self, job: Job, events: Iterator[Any]) -> Iterator[Any]:
         """Writes a run's events as rows, text gathered to a few rows a second, and passes them on."""
         gathered: Reasoning | Answer | None = None
         since = time.monotonic()
         for event in events:
             if isinstance(event, Retrieved):
-                self._keep_cases([case.id for case in event.cases])
+                self._keep_cases(case.id for case in event.cases)
             text = event if isinstance(event, Reasoning | Answer) else None
             if gathered is not None and (type(gathered) is not type(text) or time.monotonic() - since > STREAM):
                 self._emit(job, gathered)
@@ -251,11 +276,11 @@ class Worker:
         if gathered is not None:
             self._emit(job, gathered)
 
-    def _emit(self, job: Job, event: Event) -> None:
+    def _emit(self, job: Job, event: Any) -> None:
         body = event.result.to_json() if isinstance(event, Finished) else asdict(event)
         jobs.emit(self.database, job.id, type(event).__name__.lower(), body)
 
-    def _keep_cases(self, ids: list[str]) -> None:
+    def _keep_cases(self, ids: Iterable[str]) -> None:
         """Copies what the page shows of a cited case out of the index: text at once, pictures as files."""
         for id in ids:
             folder = self.site.cases(id)
@@ -319,6 +344,15 @@ class Worker:
     def _say_alive(self) -> None:
         with self.database.begin() as rows:
             rows.merge(WorkerRow(id=1, pid=os.getpid(), beat=time.time(), models=self._models_state))
+
+
+def _exchange(said: Sequence[studies.Message], job: str) -> tuple[str, list[tuple[str, str]]]:
+    """The question that a job answers, and the exchanges before it."""
+    at = next((number for number, message in enumerate(said) if message.job == job), None)
+    if not at:
+        raise Stopped  # the question was taken back
+    earlier = said[: at - 1]
+    return said[at - 1].text, [(asked.text, told.text) for asked, told in zip(earlier[::2], earlier[1::2], strict=False)]
 
 
 def work(simulator: Simulator) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from assistant import jobs, studies
-from assistant.app.draft import TAG, case_links, readable
+from assistant.app.draft import TAG, readable
 from assistant.database import Database
 from assistant.jobs import AGAIN, Job, JobEvent, Kind, State
 
@@ -55,22 +55,30 @@ def running(database: Database, visitor: str, study: str) -> str | None:
 
 
 def answer_text(job: Job, events: tuple[JobEvent, ...]) -> str:
-    """An answer as Markdown: its text so far with citations as links, or why there is none."""
-    text, links = "", dict[str, str]()
+    """An answer as Markdown: its text so far; whole, with citations as links and unsupported sentences named; or why there is none."""
+    text, links, doubts = "", dict[str, str](), list[str]()
     for event in events:
         if event.kind == AGAIN:
             text = ""
-        elif event.kind == "retrieved":
-            links = case_links(event.body["cases"])
         elif event.kind == "answer":
             text += event.body["text"]
+        elif event.kind == "replied":  # only the whole answer tells which cases its numbers mean
+            text = event.body["text"]
+            links = {f"C{rank}": id for rank, id in enumerate(event.body["cases"], 1)}
+            doubts = [_doubt(claim) for claim in event.body["claims"] if claim["status"] in ("unsupported", "contradicted")]
     if job.state is State.STOPPED:
         return f"{linked(text, links)}\n\n*Stopped.*"
     if job.state in (State.FAILED, State.INTERRUPTED):
         return job.message or "This question could not be answered. Ask it once more."
     if job.state is State.QUEUED and job.ahead:
         return f"*Waiting: {job.ahead} before yours.*"
-    return linked(text, links) or THINKING
+    return "\n\n".join([linked(text, links) or THINKING, *doubts])
+
+
+def _doubt(claim: Mapping[str, Any]) -> str:
+    word = "Evidence against this" if claim["status"] == "contradicted" else "No evidence for this"
+    reason = f" ({claim['reason']})" if claim.get("reason") else ""
+    return f"**{word}:** “{TAG.sub('', claim['text']).strip()}”{reason}"
 
 
 def linked(text: str, links: Mapping[str, str]) -> str:

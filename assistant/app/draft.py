@@ -193,7 +193,7 @@ def _finished(result: Mapping[str, Any]) -> str:
             _not_assessed(result),
             _provenance(result),
             f"<p class='legend'>{escape(NOTICE)}</p>",
-            f'<pre data-plain hidden>{escape(plain_text(result))}</pre>',
+            f"<pre data-plain hidden>{escape(plain_text(result))}</pre>",
         )
     )
 
@@ -230,10 +230,14 @@ def _differential(result: Mapping[str, Any], links: Mapping[str, str]) -> str:
         return "" if flagged else "<h3>Differential</h3><p>No diagnosis of the taxonomy is suggested.</p>"
     rows = "".join(
         f'<tr><td class="number">{rank}</td><td>{escape(readable(item["diagnosis"]))}</td>'
-        f'<td class="number">{_chance(item["probability"])}</td><td>{_tags(item["evidence"], links)}</td></tr>'
+        f'<td class="number">{_chance(item["probability"])}</td><td>{_tags(item["evidence"], links)}{_note(item.get("note"))}</td></tr>'
         for rank, item in enumerate(items, 1)
     )
     return f"<h3>Differential</h3><table><tr><th></th><th>diagnosis</th><th>probability</th><th>evidence</th></tr>{rows}</table>"
+
+
+def _note(note: str | None) -> str:
+    return f'<div class="legend">{escape(note)}</div>' if note else ""
 
 
 def _chance(probability: float | None) -> str:
@@ -251,7 +255,7 @@ def _findings(result: Mapping[str, Any], links: Mapping[str, str]) -> str:
         where = " ".join(part for part in (item["side"], item["region"]) if part)
         placed = f" <span class='legend'>{escape(where)}</span>" if where else ""
         lines.append(f"<li>{escape(readable(item['name']))}{placed} {_tags(item['evidence'], links)}</li>")
-    return f"<h3>Findings</h3><ul>{''.join(lines)}</ul>"
+    return f"<h3>What was found</h3><ul>{''.join(lines)}</ul>"
 
 
 def _referral(result: Mapping[str, Any]) -> str:
@@ -277,7 +281,7 @@ def _report(result: Mapping[str, Any], links: Mapping[str, str]) -> str:
             body = f"<p>{escape(result['report'].get(section) or 'not given')}</p>"
         parts.append(f"<h3>{section}</h3>{body}")
     legend = " ".join(f"<b>{MARKS[status]}</b> {meaning}" for status, meaning in MEANINGS.items())
-    return f"{''.join(parts)}<p class='legend'>{legend}</p>"
+    return f"<h2>Report</h2><p class='legend'>{legend}</p>{''.join(parts)}"
 
 
 def _sentence(text: str, status: str, links: Mapping[str, str], claim: Mapping[str, Any] | None = None) -> str:

@@ -38,9 +38,9 @@ HEAD = f"""
   <p class="notice" role="note">{NOTICE}</p>
   <button type="button" id="theme" aria-label="Dark theme" aria-pressed="false">Light / dark</button></header>
 """
-HINT = """<p class="hint"><kbd>wheel</kbd> or <kbd>↑</kbd> <kbd>↓</kbd> slices · right-drag or <kbd>[</kbd> <kbd>]</kbd> <kbd>-</kbd>
-<kbd>+</kbd> window · <kbd>1</kbd>–<kbd>4</kbd> views · <kbd>n</kbd> <kbd>p</kbd> sequence · <kbd>r</kbd> reset (with the picture in focus) ·
-<kbd>Esc</kbd> stops a draft</p>"""
+HINT = """<p class="hint"><kbd>wheel</kbd> or <kbd>↑</kbd> <kbd>↓</kbd> slices · right-drag or <kbd>[</kbd> <kbd>]</kbd>
+<kbd>-</kbd> <kbd>+</kbd> window · <kbd>1</kbd>–<kbd>4</kbd> views · <kbd>n</kbd> <kbd>p</kbd> sequence · <kbd>r</kbd> reset
+(with the picture in focus) · <kbd>Esc</kbd> stops a draft</p>"""
 PLACEHOLDER = (
     "Ask about this study. Answers cite the scores, places and similar cases they stand on, and say when something is not in it."
 )
@@ -177,8 +177,6 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
         case.close(lambda: None, None, [case], cancels=[follow_case], **free)
     page.queue(default_concurrency_limit=16, max_size=256, api_open=False)
     return page, look()
-
-
 
 
 class Handlers:

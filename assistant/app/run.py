@@ -35,7 +35,10 @@ def run(site: Site, *, host: str, port: int) -> None:
         except OSError as error:
             raise UsageError(f"Cannot listen on {host}:{port} ({error.strerror}). Choose another port with --port.") from error
     if host not in LOOPBACK:
-        print(f"There is no login: anyone who reaches {host}:{port} can use this page. Put it behind a proxy that asks for one.", file=sys.stderr)
+        print(
+            f"There is no login: anyone who reaches {host}:{port} can use this page. Put it behind a proxy that asks for one.",
+            file=sys.stderr,
+        )
     print("Starting the page …", file=sys.stderr, flush=True)
     app = create_app(site, port, host)
     Server(uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=2)).run()

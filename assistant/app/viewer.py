@@ -20,7 +20,7 @@ TEMPLATE = """
     <div class="pictures" data-part="pictures" hidden></div>
     <p class="message" data-part="message" role="status"></p>
     <div class="readouts" data-part="readouts" hidden><span data-part="slice"></span><span data-part="window"></span></div>
-    <div class="convention">Radiological: patient's right on the left (R | L)</div>
+    <div class="convention"><span>Radiological: patient's right is on the left · </span>R | L</div>
   </div>
   <nav class="row" data-part="tools" aria-label="Views" hidden><span class="row" style="padding:0" data-part="views"></span></nav>
   <div class="report" data-part="report" tabindex="0" hidden></div>

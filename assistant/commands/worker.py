@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,13 @@ class Phantoms:
     """Demo studies and cited cases, by simulation."""
 
     def write(self, seed: int, diagnosis: str | None, folder: Path) -> None:
-        """Writes a phantom study as DICOM."""
+        """Writes a phantom study as DICOM, without the truth that comes with it: a demo study is read like any other."""
         import phantom
 
-        phantom.write(phantom.sample(seed, diagnosis), folder)
+        written = phantom.write(phantom.sample(seed, diagnosis), folder)
+        for beside in ("report.txt", "truth.json"):
+            (written / beside).unlink(missing_ok=True)
+        shutil.rmtree(written / "masks", ignore_errors=True)
 
     def study(self, source: str) -> Study | None:
         """The study of a case whose source is `phantom:seed=N`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,10 +56,10 @@ class Visitor:
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[object]:
+def app(tmp_path: Path) -> object:
     from assistant.app.server import create_app
 
-    yield create_app(_small(tmp_path), port=7860)
+    return create_app(_small(tmp_path), port=7860)
 
 
 def _small(tmp_path: Path) -> Site:

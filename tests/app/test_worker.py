@@ -15,7 +15,7 @@ import pytest
 from assistant import jobs, studies
 from assistant.database import Database
 from assistant.errors import DraftError
-from assistant.jobs import Job, Kind, State
+from assistant.jobs import Kind, State
 from assistant.result import Answer, Event, Reasoning, Stage
 from assistant.site import Site
 from assistant.worker import UNEXPECTED, Worker
@@ -27,7 +27,7 @@ class Double:
     def __init__(self, words: int = 3, error: Exception | None = None) -> None:
         self.words, self.error = words, error
 
-    def report(self, study: Any, *, stop: threading.Event) -> Iterator[Event]:
+    def report(self, _study: Any, *, stop: threading.Event) -> Iterator[Event]:
         yield Stage("writing")
         yield Reasoning("because ")
         for number in range(self.words):
@@ -40,10 +40,10 @@ class Double:
 
 
 class NoPhantoms:
-    def write(self, seed: int, diagnosis: str | None, folder: Path) -> None:
+    def write(self, *_: Any) -> None:
         raise AssertionError
 
-    def study(self, source: str) -> None:
+    def study(self, _: str) -> None:
         return None
 
 
@@ -61,13 +61,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Site, Databa
     return site, database, studies.add(database, visitor="v", origin="root", label="one", path=str(root / "one"))
 
 
-def worked(site: Site, database: Database, double: Callable[[], Any], job: str, until: Callable[[Job], bool], act: Callable[[], None]) -> None:
+def worked(place: tuple[Site, Database, str], double: Callable[[], Any], job: str, act: Callable[[], None] = lambda: None) -> None:
+    """Lets a worker run until the job has ended."""
+    site, database, _ = place
     worker = Worker(site, database, double, NoPhantoms())
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
         deadline = time.monotonic() + 20
-        while not until(jobs.look(database, job)[0]):
+        while not jobs.look(database, job)[0].state.ended:
             act()
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -76,17 +78,10 @@ def worked(site: Site, database: Database, double: Callable[[], Any], job: str, 
         thread.join()
 
 
-def nothing() -> None: ...
-
-
-def ended(job: Job) -> bool:
-    return job.state.ended
-
-
 def test_reading_leaves_an_intake_and_volumes(place: tuple[Site, Database, str]) -> None:
     site, database, study = place
     job = jobs.enqueue(database, Kind.READ, study=study, visitor="v")
-    worked(site, database, Double, job, ended, nothing)
+    worked(place, Double, job)
     seen = studies.see(database, "v", study)
     assert seen is not None
     assert (seen.state, seen.message) == ("ready", None)
@@ -95,9 +90,9 @@ def test_reading_leaves_an_intake_and_volumes(place: tuple[Site, Database, str])
 
 
 def test_a_draft_is_streamed_in_order(place: tuple[Site, Database, str]) -> None:
-    site, database, study = place
+    _, database, study = place
     job = jobs.enqueue(database, Kind.DRAFT, study=study, visitor="v")
-    worked(site, database, Double, job, ended, nothing)
+    worked(place, Double, job)
     looked, events = jobs.look(database, job)
     assert looked.state is State.DONE
     assert [event.kind for event in events[:3]] == ["stage", "stage", "reasoning"]
@@ -105,46 +100,46 @@ def test_a_draft_is_streamed_in_order(place: tuple[Site, Database, str]) -> None
 
 
 def test_stop_ends_the_work_and_not_only_the_stream(place: tuple[Site, Database, str]) -> None:
-    site, database, study = place
+    _, database, study = place
     job = jobs.enqueue(database, Kind.DRAFT, study=study, visitor="v")
 
     def stop_once_it_writes() -> None:
         if any(event.kind == "answer" for event in jobs.look(database, job)[1]):
             jobs.stop(database, job)
 
-    worked(site, database, lambda: Double(words=5000), job, ended, stop_once_it_writes)
+    worked(place, lambda: Double(words=5000), job, stop_once_it_writes)
     assert jobs.look(database, job)[0].state is State.STOPPED
 
 
-@pytest.mark.parametrize(("error", "said"), [(DraftError("The draft could not be read. Try again."), "could not be read"), (ZeroDivisionError(), UNEXPECTED)])
+@pytest.mark.parametrize(("error", "said"), [(DraftError("It could not be read."), "could not be read"), (ZeroDivisionError(), UNEXPECTED)])
 def test_what_goes_wrong_is_one_sentence(place: tuple[Site, Database, str], error: Exception, said: str) -> None:
-    site, database, study = place
+    _, database, study = place
     job = jobs.enqueue(database, Kind.DRAFT, study=study, visitor="v")
-    worked(site, database, lambda: Double(error=error), job, ended, nothing)
+    worked(place, lambda: Double(error=error), job)
     looked, _ = jobs.look(database, job)
     assert looked.state is State.FAILED
     assert said in (looked.message or "")
 
 
 def test_models_that_cannot_be_opened_do_not_keep_studies_from_being_looked_at(place: tuple[Site, Database, str]) -> None:
-    site, database, study = place
+    _, database, study = place
 
     def broken() -> Any:
         raise DraftError("No weights here. Run `prima doctor`.")
 
     job = jobs.enqueue(database, Kind.READ, study=study, visitor="v")
-    worked(site, database, broken, job, ended, nothing)
+    worked(place, broken, job)
     assert jobs.look(database, job)[0].state is State.DONE
     sign = studies.worker_sign(database)
     assert sign is not None
     assert "No weights here" in sign.models
 
 
-def test_a_path_outside_the_sites_folders_is_not_read_even_if_the_database_says_so(place: tuple[Site, Database, str], tmp_path: Path) -> None:
-    site, database, _ = place
+def test_a_path_outside_the_sites_folders_is_not_read(place: tuple[Site, Database, str], tmp_path: Path) -> None:
+    _, database, _ = place
     outside = studies.add(database, visitor="v", origin="root", label="x", path=str(tmp_path))
     job = jobs.enqueue(database, Kind.READ, study=outside, visitor="v")
-    worked(site, database, Double, job, ended, nothing)
+    worked(place, Double, job)
     seen = studies.see(database, "v", outside)
     assert seen is not None
     assert seen.state == "failed"

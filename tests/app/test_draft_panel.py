@@ -1,0 +1,152 @@
+"""The draft on screen: told from events, escaped, each sentence with its status, and as plain text to paste."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from assistant.app.chat import answer_text, linked
+from assistant.app.draft import Progress, partial_json, plain_text, render
+from assistant.drafts import restored
+from assistant.jobs import AGAIN, Job, JobEvent, Kind, State
+
+CASES = [{"id": "c-17", "similarity": 0.9, "diagnoses": ["high_grade_glioma"]}, {"id": "c-42", "similarity": None, "diagnoses": []}]
+
+FIRST = {"diagnosis": "high_grade_glioma", "probability": 0.86, "score": 1.0, "evidence": ["P:high_grade_glioma", "C1"], "note": None}
+
+
+def claim(section: str, text: str, status: str, reason: str | None = None, citations: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"section": section, "text": text, "status": status, "citations": list(citations), "evidence": [], "reason": reason}
+
+
+def result(**over: Any) -> dict[str, Any]:
+    findings = "A mass in the right frontal lobe. [L:high_grade_glioma] The left side is dark."
+    sections = dict.fromkeys(("exam", "indication", "technique", "comparison", "recommendation"), "")
+    return {
+        "study": {"key": "k", "used": [], "excluded": []},
+        "out_of_distribution": {"score": 1.0, "threshold": 3.0, "flagged": False, "reason": None},
+        "differential": [
+            {"diagnosis": "high_grade_glioma", "probability": 0.86, "score": 1.0, "evidence": ["P:high_grade_glioma", "C1"], "note": None}
+        ],
+        "findings": [],
+        "not_assessed": [{"name": "meningitis", "reason": "no trained head in these weights"}],
+        "referral": [{"specialty": "neurosurgery", "urgency": "same day", "reason": "glioma", "rule": "tumour-1"}],
+        "priority": "high",
+        "priority_reason": "glioma at 86 %",
+        "cases": CASES,
+        "reasoning": ["1. It is bright. [S:FLAIR]"],
+        "report": {**sections, "findings": findings, "impression": "Glioma. [C1]"},
+        "claims": [
+            claim("findings", "A mass in the right frontal lobe. [L:high_grade_glioma]", "supported"),
+            claim("findings", "The left side is dark.", "contradicted", "the mass lies on the right"),
+            claim("impression", "Glioma. [C1]", "supported", citations=("c-17",)),
+        ],
+        "provenance": {"encoder": "e", "index": "i", "llm": "l", "adapter": None, "prompt": "p", "seed": 0, "conditioning": "text only"},
+        "notice": "n",
+        **over,
+    }
+
+
+def job(state: State = State.RUNNING, message: str | None = None, ahead: int = 0) -> Job:
+    return Job("j", Kind.DRAFT, "s", "v", {}, state, message, ahead)
+
+
+def told(*events: tuple[str, dict[str, Any]]) -> Progress:
+    return Progress().after(JobEvent(number, kind, body) for number, (kind, body) in enumerate(events, 1))
+
+
+def test_text_from_outside_stays_text() -> None:
+    bad = "<img src=x onerror=alert(1)>"
+    items = [{"diagnosis": bad, "probability": None, "score": None, "evidence": [bad]}]
+    html = render(told(("finished", result(differential=items, priority_reason=bad, reasoning=[bad]))), job(State.DONE), "ready")
+    assert "<img" not in html
+    assert "&lt;img" in html
+
+
+def test_each_sentence_shows_its_status_and_why() -> None:
+    html = render(told(("finished", result())), job(State.DONE), "ready")
+    assert 'class="sentence supported"' in html
+    assert 'class="sentence contradicted"' in html
+    assert "the mass lies on the right" in html
+    assert 'href="#case-c-17"' in html
+    assert 'href="#sequence-FLAIR"' in html
+    assert "86 %" in html
+    assert "Priority: high" in html
+    assert "rule tumour-1" in html
+
+
+def test_out_of_distribution_refuses_and_says_why() -> None:
+    outside = {"score": 9.0, "threshold": 3.0, "flagged": True, "reason": "These images are unlike the training set."}
+    empty: dict[str, Any] = {"differential": [], "findings": [], "referral": [], "cases": [], "reasoning": [], "priority": "not assessed"}
+    html = render(told(("finished", result(out_of_distribution=outside, **empty))), job(State.DONE), "ready")
+    assert "Not diagnosed. These images are unlike the training set." in html
+    assert "No diagnosis of the taxonomy" not in html
+    assert "Priority: not assessed" in html
+
+
+def test_what_is_being_written_is_readable_and_marked_unchecked() -> None:
+    html = render(told(("stage", {"name": "writing"}), ("answer", {"text": '{"differential": ["high_grade_gl'})), job(), "ready")
+    assert "high grade gl" in html
+    html = render(told(("answer", {"text": '{"differential": [], "findings": ["One. [P:x]", "Tw'})), job(), "ready")
+    assert html.count("sentence unchecked") == 2
+    assert "not yet checked" in html
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("", {}),
+        ("{", {}),
+        ('{"a": ["x", "y', {"a": ["x", "y"]}),
+        ('{"a": ["x"], "b', {"a": ["x"]}),
+        ('{"a": ["x"], "b": ', {"a": ["x"]}),
+        ('{"a": ["say \\"hi', {"a": ['say "hi']}),
+        ("no json", {}),
+    ],
+)
+def test_half_an_object_can_be_read(text: str, known: dict[str, Any]) -> None:
+    assert partial_json(text) == known
+
+
+def test_a_second_attempt_replaces_the_first() -> None:
+    progress = told(("answer", {"text": "old"}), ("stage", {"name": "writing again: x"}), ("answer", {"text": "new"}))
+    assert progress.answer == "new"
+    assert told(("answer", {"text": "old"}), (AGAIN, {})).answer == ""
+
+
+def test_the_plain_text_has_fixed_headers_no_tags_and_marks_what_to_check() -> None:
+    text = plain_text(result())
+    assert "FINDINGS:\nA mass in the right frontal lobe. [CHECK: contradicted] The left side is dark.\n" in text
+    assert "IMPRESSION:\nGlioma.\n" in text
+    assert "[L:" not in text
+    assert text.rstrip().endswith("Must be reviewed by a radiologist.")
+
+
+def test_an_end_without_a_draft_is_a_sentence() -> None:
+    said = {State.STOPPED: "Stopped", State.FAILED: "could not be", State.INTERRUPTED: "could not be"}
+    for state, words in said.items():
+        assert words in render(Progress(), job(state), "ready")
+
+
+def test_waiting_says_for_what() -> None:
+    assert "2 requests before yours" in render(Progress(), job(State.QUEUED, ahead=2), "ready")
+    assert "being loaded" in render(Progress(), job(State.QUEUED), "loading")
+    assert "no weights" in render(Progress(), job(State.QUEUED), "no weights")
+
+
+def test_an_answer_links_its_own_cases_once_it_is_whole() -> None:
+    running = answer_text(job(), (JobEvent(1, "answer", {"text": "As in [C1]"}),))
+    assert running == "As in `C1`"
+    doubtful = {"section": "x", "text": "It is left. [L:lymphoma]", "status": "contradicted", "reason": "it lies on the right"}
+    whole = {"text": "As in [C1], not [C9]. [S:FLAIR] [P:lymphoma]", "cases": ["c-17"], "citations": ["c-17"], "claims": [doubtful]}
+    text = answer_text(job(State.DONE), (JobEvent(1, "answer", {"text": "As in"}), JobEvent(2, "replied", whole)))
+    assert text.startswith("As in [C1](#case-c-17), not `C9`. [S:FLAIR](#sequence-FLAIR) `P:lymphoma`")
+    assert text.endswith("**Evidence against this:** “It is left.” (it lies on the right)")
+    assert linked("", {}) == ""
+
+
+def test_a_kept_draft_comes_back_whole() -> None:
+    kept = result()
+    assert json.loads(json.dumps(restored(kept).to_json())) == json.loads(json.dumps(kept))
