@@ -22,7 +22,7 @@ from encoder.encoder import SHIPPED, Encoder, StudyEncoder
 from encoder.features import Priority, StudyFeatures
 from encoder.study import Study
 from index.case import Neighbour
-from index.query import Query
+from index.query import Query, patient_of
 from index.store import CaseIndex
 from index.text import TextTower
 from prompts.diagnoses import load
@@ -109,14 +109,14 @@ class Assistant:
             yield Answer(why)
             yield chat.Replied(why, (), (), ())
             return
-        retriever = CaseRetriever(index=self.index, about=Query.of(evidence.features, evidence.study.patient), k=CASES)
+        retriever = CaseRetriever(index=self.index, about=Query.of(evidence.features, patient_of(evidence.study)), k=CASES)
         asked = chat.Asked(evidence, question, tuple(history), result)
         yield from chat.ask(StudyChatModel(language_model=self.llm), asked, retriever=retriever, seed=seed, stop=stop)
 
     def _cases(self, study: Study, features: StudyFeatures, hidden: frozenset[str]) -> tuple[Neighbour, ...]:
         if "cases" in hidden or (_flagged(features) and "gate" not in hidden):
             return ()
-        return self.index.search(Query.of(features, study.patient), CASES)
+        return self.index.search(Query.of(features, patient_of(study)), CASES)
 
     def _evidence(self, study: Study, features: StudyFeatures, cases: tuple[Neighbour, ...], hidden: frozenset[str]) -> Evidence:
         return Evidence(study, features, cases, needs.not_assessed(study, features), hidden)

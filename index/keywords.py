@@ -16,7 +16,10 @@ SPELLINGS = [
 ]
 IDLE = frozenset(
     re.findall(
-        r"\w+", "a an and are as at be by case cases for from has have in is it me of on or patient show similar that the this to was with"
+        r"\w+",
+        """a an and any are as at be been by can case cases could did do does find for from had has have how i in into is it its like look
+        me most my of on one or other our patient patients please same see seen show similar such than that the their there these they
+        this those to us was we were what when where which who why will with would you your""",
     )
 )
 MOST_WORDS = 32

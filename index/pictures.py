@@ -13,7 +13,7 @@ from encoder.study import Plane, Series, Study, Weighting
 
 SIZE = 192  # pixels on the longer side
 DARKEST, BRIGHTEST = 1.0, 99.5  # percentiles of the series shown as black and white
-LEVELS = 64  # grey levels kept: fewer than 8 bits of noise make the file half as large
+LEVELS = 32  # grey levels kept: fewer than 8 bits of noise make the file half as large
 # Screen right and screen down in LPS. Patient right is on screen left; anterior is up, or left in a sagittal picture.
 SCREEN = {
     Plane.AXIAL: ((1, 0, 0), (0, 1, 0)),
@@ -39,8 +39,7 @@ def picture(series: Series, number: int | None = None) -> tuple[str, bytes]:
     pixels, width_mm, height_mm = on_screen(series, chosen)
     mm = max(max(width_mm, height_mm) / SIZE, min(width_mm / pixels.shape[1], height_mm / pixels.shape[0]))
     grey = Image.fromarray(_windowed(pixels, series.voxels)).resize((max(1, round(width_mm / mm)), max(1, round(height_mm / mm))))
-    step = 256 // LEVELS
-    coarse = Image.fromarray(np.asarray(grey) // step * step)
+    coarse = Image.fromarray((np.asarray(grey, np.uint16) * LEVELS // 256 * 255 // (LEVELS - 1)).astype(np.uint8))
     file = io.BytesIO()
     coarse.save(file, "PNG", optimize=True)
     return f"{series.name}, slice {chosen + 1} of {series.voxels.shape[2]}", file.getvalue()
