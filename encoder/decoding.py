@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,9 @@ from numpy.typing import NDArray
 from pydicom.pixels import iter_pixels
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-SECONDS = 8.0  # for one file; a slice takes milliseconds, a multi-frame file a second or two
+# A slice takes milliseconds, a multi-frame file a second or two. What hanging files cost is taken off, so that many of them do not add up.
+SECONDS = 8.0
+LEAST_SECONDS = 1.0
 MEMORY = 8 << 30
 
 
@@ -54,6 +57,7 @@ class Decoder:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._lost = 0.0
 
     def __enter__(self) -> Decoder:
         return self
@@ -66,7 +70,8 @@ class Decoder:
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
-        patience = threading.Timer(SECONDS, process.kill)
+        begun = time.monotonic()
+        patience = threading.Timer(max(LEAST_SECONDS, SECONDS - self._lost), process.kill)
         patience.start()
         try:
             process.stdin.write(json.dumps([os.fspath(path), indices]).encode() + b"\n")
@@ -80,6 +85,7 @@ class Decoder:
             patience.cancel()
         if not answer or len(content) < length:
             self._end()
+            self._lost += time.monotonic() - begun
             raise UndecodablePixels("damaged pixels (their decoder crashed or took too long)")
         if reason is not None:
             raise UndecodablePixels(reason)

@@ -9,12 +9,14 @@ from collections.abc import Iterable
 # words of it travel on.
 SEQUENCE_WORD = re.compile(
     r"""(?ix)
-    (?: t1 | t2 | t2star | t1w | t2w | pd | pdw | flair | dwi | dti | diff | adc | trace | b\d{1,4} | swi | swan | tof | mra | mrv
-      | angio | asl | pcasl | perf | perfusion | dsc | dce | bold | fmri | epi | stir | tirm | ir | se | tse | fse | gre | gr | ffe | tfe
-      | mprage | mp2rage | spgr | fspgr | bravo | space | cube | vista | vibe | haste | ciss | fiesta | flash | dixon | hemo | mip | minip
+    (?: s?t1w? | s?t2w? | t2star | star | pdw? | flair | longtr | s?dwi | ssh | dti | diff | [de]?adc | tracew? | 3scan | b\d{1,4}
+      | apparent | diffusion | coefficient | map | swip? | swan | fsbb | images | tof | mra | mrv
+      | angio | asl | pcasl | perf | perfusion | dsc | dce | bold | fmri | epi | stir | tirm | dark | fluid | ir | se | tse | fse
+      | gre | gr | ffe | tfe | propeller | blade | mprage | mp2rage | f?spgr | bravo | space | cube | vista | vibe | haste | ciss
+      | fiesta | flash | dixon | hemo | mip | minip
       | ax | axial | tra | transverse | sag | sagittal | cor | coronal | 2d | 3d
       | (?: se | tse | tir | tirm | fl | tfl | ep | gre | spc )[23]d\d*\w{0,5} | fla | t1c | t1ce | t1gd
-      | pre | post | gad | gd | contrast | native | km | ce | fs | fat | sat | fatsat | phase | magnitude | mag | fieldmap
+      | pre | post | gado? | gd | plus | c | contrast | native | km | ce | fs | fat | sat | fatsat | phase | magnitude | mag | fieldmap
       | mask | seg | label | labels | localizer | localiser | scout | survey )"""
 )
 MAX_NAME = 64

@@ -13,6 +13,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
+from nibabel.imageglobals import LoggingOutputSuppressor
 from numpy.typing import NDArray
 
 from encoder.dicom import B_STEP, MAX_VOXELS, Outcome, digest
@@ -93,7 +94,8 @@ def _volumes(path: Path, name: str, files: frozenset[Path]) -> Iterator[Outcome]
     )
     if reason := reason_against(facts):
         raise UnusableVolume(reason)
-    with warnings.catch_warnings():
+    # What nibabel says of odd headers is judged here; its own logger prints, and may print a path.
+    with warnings.catch_warnings(), LoggingOutputSuppressor():
         warnings.simplefilter("ignore")
         values, affine = _load(path)
     values = _finite(values)

@@ -96,8 +96,9 @@ def _plain_spin_echo(facts: Facts) -> bool:
     return "SE" in facts.sequence and not {"IR", "EP", "GR"} & facts.sequence
 
 
-T1_WORDS = r"t1\w*|mp ?rage|\w*mprage\w*|mp2rage|bravo|f?spgr|tfl ?3d\w*|vibe|flash ?3d|se2d\w*"
-AFTER_CONTRAST = r"post\w*|\w*post|gad|gd|gado\w*|contrast|kontrast\w*|km|ce|mdc|t1 ?c|t1ce|t1gd|\w*\+ ?(?:c|gd|gad|km|ce)"
+T1_WORDS = r"s?t1\w*|mp ?rage|\w*mprage\w*|mp2rage|bravo|f?spgr|tfl ?3d\w*|vibe|flash ?3d|se2d\w*"
+AFTER_CONTRAST = r"post\w*|\w*post|gad\w*|gd|plus ?(?:c|gd|gad)|contrast|kontrast\w*|km|ce|mdc|t1 ?c|t1ce|t1gd|\w*\+ ?(?:c|gd|gad|km|ce)"
+T2_STAR_WORDS = r"swi\w*|swan|susc\w*|fsbb|venobold|ha?emo\w*|t2 ?\*\w*|t2 ?star\w*|(?:gre|ffe) t2\w?|t2\w? ?(?:gre|ffe)"
 BEFORE_CONTRAST = r"pre\w*|native?|without|non ?contrast|no contrast|wo|w o|ohne"
 
 # Diffusion comes before T2 (its image without diffusion weighting is a T2-weighted one), contrast before plain T1.
@@ -105,11 +106,11 @@ RULES: tuple[Rule, ...] = (
     Rule(Weighting.ADC, r"[de]?adc\w*|apparent diffusion\w*", "ADC ADC_UNSPECIFIED"),
     Rule(Weighting.PERFUSION, r"perf\w*|\w*perfusion\w*|\w*asl|dsc\w*|dce\w*", "PERFUSION ASL"),
     Rule(Weighting.MRA, r"\w*tof\w*|mr[av]|angio\w*|venogra\w*|pca", "ANGIO ANGIO_TIME TIME_OF_FLIGHT PHASE_CONTRAST"),
-    Rule(Weighting.SWI, r"swi\w*|swan|susc\w*|t2 ?\*\w*|t2 ?star\w*|ha?emo\w*|venobold|(?:gre|ffe) t2|t2 ?(?:gre|ffe)", "SWI T2_STAR"),
+    Rule(Weighting.SWI, T2_STAR_WORDS, "SWI T2_STAR"),
     Rule(Weighting.T2, times=_no_diffusion),
     Rule(Weighting.DWI, times=_strong_diffusion),
     Rule(Weighting.T2, r"(?:dwi|dti|diff\w*) (?:.* )?b ?0", unless=r"b ?[1-9]\d{2,3}"),
-    Rule(Weighting.DWI, r"dwi\w*|dti\w*|\w*diff\w*|tracew?|b ?[1-9]\d{2,3}|hardi|dsi", "TRACEW TRACE DIFFUSION"),
+    Rule(Weighting.DWI, r"s?dwi\w*|dti\w*|\w*diff\w*|tracew?|b ?[1-9]\d{2,3}|hardi|dsi", "TRACEW TRACE DIFFUSION"),
     Rule(
         Weighting.FLAIR,
         r"\w*flair\w*|tirm|da(?:rk)? ?fl(?:uid)?|tir2d\w*|fla",

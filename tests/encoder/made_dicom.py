@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def write_series(
 ) -> list[Path]:
     """One classic file a slice; slice k lies at origin + k * step (step: the normal times gap). places: k for each slice instead."""
     folder.mkdir(parents=True, exist_ok=True)
-    series = series or generate_uid()
+    series = series or generate_uid(entropy_srcs=[folder.name, str(number)])
     directions = np.asarray(orientation, dtype=float)
     move = np.cross(directions[:3], directions[3:]) * gap if step is None else np.asarray(step, dtype=float)
     paths = []
@@ -163,7 +164,7 @@ def _item(**tags: Any) -> Dataset:
 
 
 def _plane(pixels: NDArray[Any], series: str, number: int) -> FileDataset:
-    instance = generate_uid()
+    instance = generate_uid(entropy_srcs=[series, str(number), sha256(pixels.tobytes()).hexdigest()])
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = MRImageStorage
     meta.MediaStorageSOPInstanceUID = instance

@@ -20,7 +20,7 @@ from encoder.decoding import Decoder
 from encoder.errors import EncoderError
 from encoder.reading import read_study
 
-SECONDS = 10.0
+SECONDS = 10.0  # of the processor, for the clock on a wall depends on who else works; test_read_decoding.py limits the other process
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ def damaged_reads(folder: Path, count: int, seed: int) -> dict[str, int]:
             content = bytearray(victim.read_bytes())
             dice.choice(DAMAGES)(content, dice)
             victim.write_bytes(bytes(content))
-        begun = time.monotonic()
+        begun = time.process_time()
         try:
             read = read_study(study if not (study / "z.zip").exists() else study / "z.zip")
             assert read.series
@@ -105,7 +105,7 @@ def damaged_reads(folder: Path, count: int, seed: int) -> dict[str, int]:
             outcomes["study"] += 1
         except EncoderError:
             outcomes["error"] += 1
-        assert time.monotonic() - begun < SECONDS, f"damage {number} of seed {seed}"
+        assert time.process_time() - begun < SECONDS, f"damage {number} of seed {seed}"
         shutil.rmtree(study)
     return outcomes
 
@@ -136,7 +136,7 @@ def test_damaged_files_of_real_scanners(real_data: Path, tmp_path: Path) -> None
             content = bytearray(file.read_bytes())
             dice.choice(DAMAGES)(content, dice)
             (tmp_path / "a.dcm").write_bytes(bytes(content))
-            begun = time.monotonic()
+            begun = time.process_time()
             with suppress(EncoderError):
                 assert read_study(tmp_path / "a.dcm").series
-            assert time.monotonic() - begun < SECONDS, f"damage {number} of {file.name}"
+            assert time.process_time() - begun < SECONDS, f"damage {number} of {file.name}"
