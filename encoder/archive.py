@@ -105,9 +105,13 @@ def unpack(archive: Path, folder: Path) -> None:
             for member in members:
                 _check_member(archive, member)
             budget = min(MAX_UNPACKED, max(RATIO_FREE, MAX_RATIO * archive.stat().st_size))
-            for member in members:
+            if sum(member.file_size for member in members) > budget:
+                raise _too_much(archive)
+            for number, member in enumerate(members):
                 target = folder / PurePosixPath(member.filename)
                 target.parent.mkdir(parents=True, exist_ok=True)
+                if target.exists():  # two members of one name
+                    target = target.with_name(f"{number}_{target.name}")
                 with target.open("wb") as sink:
                     budget -= _pour(bundle, member, sink, budget, archive)
     except (zipfile.BadZipFile, OSError) as error:
@@ -131,14 +135,18 @@ def _pour(bundle: zipfile.ZipFile, member: zipfile.ZipInfo, sink: IO[bytes], bud
             while block := source.read(CHUNK):
                 poured += len(block)
                 if poured > budget:
-                    raise UnsafeArchive(
-                        f"Expected a zip that unpacks to at most {MAX_RATIO} times its size (and {MAX_UNPACKED >> 30} GiB); "
-                        f"{archive} unpacks to more. If it is sound, unpack it and give the folder."
-                    )
+                    raise _too_much(archive)
                 sink.write(block)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
         sink.truncate(poured // 2)
     return poured
+
+
+def _too_much(archive: Path) -> UnsafeArchive:
+    return UnsafeArchive(
+        f"Expected a zip that unpacks to at most {MAX_RATIO} times its size (and {MAX_UNPACKED >> 30} GiB); "
+        f"{archive} unpacks to more. If it is sound, unpack it and give the folder."
+    )
 
 
 def _listed(paths: list[Path]) -> str:

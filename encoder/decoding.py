@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -26,9 +27,11 @@ from numpy.typing import NDArray
 from pydicom.pixels import iter_pixels
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-# A slice takes milliseconds, a multi-frame file a second or two. What hanging files cost is taken off, so that many of them do not add up.
+# Of the processor, for one file: a slice takes milliseconds, a multi-frame file a second or two. Halved with every file that takes
+# more, so that many of them do not add up. The clock on the wall, on which the machine's other work counts too, is the last resort.
 SECONDS = 8.0
 LEAST_SECONDS = 1.0
+WALL_SECONDS = 120.0
 MEMORY = 8 << 30
 
 
@@ -57,7 +60,7 @@ class Decoder:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._lost = 0.0
+        self._seconds = SECONDS
 
     def __enter__(self) -> Decoder:
         return self
@@ -70,11 +73,10 @@ class Decoder:
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
-        begun = time.monotonic()
-        patience = threading.Timer(max(LEAST_SECONDS, SECONDS - self._lost), process.kill)
+        patience = threading.Timer(WALL_SECONDS, process.kill)
         patience.start()
         try:
-            process.stdin.write(json.dumps([os.fspath(path), indices]).encode() + b"\n")
+            process.stdin.write(json.dumps([os.fspath(path), indices, self._seconds]).encode() + b"\n")
             process.stdin.flush()
             answer = process.stdout.readline()
             length, reason = json.loads(answer) if answer else (0, None)
@@ -85,7 +87,7 @@ class Decoder:
             patience.cancel()
         if not answer or len(content) < length:
             self._end()
-            self._lost += time.monotonic() - begun
+            self._seconds = max(LEAST_SECONDS, self._seconds / 2)
             raise UndecodablePixels("damaged pixels (their decoder crashed or took too long)")
         if reason is not None:
             raise UndecodablePixels(reason)
@@ -111,9 +113,10 @@ class Decoder:
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer each line [path, indices] with a line [length, reason] and that many bytes of a .npy file."""
+    """Answer each line [path, indices, seconds] with a line [length, reason] and that many bytes of a .npy file."""
     for line in requests:
-        path, indices = json.loads(line)
+        path, indices, seconds = json.loads(line)
+        _limit("RLIMIT_CPU", math.ceil(time.process_time() + seconds))
         content, reason = io.BytesIO(), None
         try:
             np.save(content, stored_planes(Path(path), indices), allow_pickle=False)
@@ -126,11 +129,16 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         answers.flush()
 
 
-if __name__ == "__main__":
+def _limit(kind: str, most: int) -> None:
+    """Limit this process where the system can (Windows cannot)."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(getattr(resource, kind), (most, resource.getrlimit(getattr(resource, kind))[1]))
+
+
+if __name__ == "__main__":
+    _limit("RLIMIT_AS", MEMORY)
     # Decoders may print: what they say must not mix with the answers.
     private = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -20,7 +20,7 @@ from encoder.geometry import IrregularGeometry, Layout, affine_of, lay_out, norm
 from encoder.identity import Pseudonyms
 from encoder.naming import sanitise, series_name, without_identity
 from encoder.pixels import read_planes
-from encoder.selection import reason_against, reason_against_shape
+from encoder.selection import COPY, NO_SIGNAL, OTHER_ENCODING, REPEATED, reason_against, reason_against_shape
 from encoder.study import Acquisition, Series
 from encoder.weighting import weighting_of
 
@@ -95,7 +95,7 @@ def _read_series(
     frames, copies = _without_copies(frames)
     if copies:
         files = frozenset(frame.image.path for frame in copies)
-        yield Outcome(name_of(copies[0].image, names), files, reason="copy of an image already read")
+        yield Outcome(name_of(copies[0].image, names), files, reason=COPY)
     stacks = []
     for stack in _stacks(frames, names):
         if reason := against(stack.facts):
@@ -227,7 +227,7 @@ def _without_other_encodings(stacks: list[Stack]) -> tuple[list[Stack], list[Out
     dropped = []
     for stack in sorted(stacks, key=lambda stack: (-len(stack.frames), stack.first.image.enhanced)):
         if any(_encodes_again(stack, other) for other in kept):
-            dropped.append(Outcome(stack.name, stack.files, reason="same images in another encoding (classic and enhanced under one UID)"))
+            dropped.append(Outcome(stack.name, stack.files, reason=OTHER_ENCODING))
         else:
             kept.append(stack)
     return [stack for stack in stacks if stack in kept], dropped
@@ -290,7 +290,7 @@ def _read_stack(stack: Stack, decoder: Decoder, min_slices: bool) -> Iterator[Ou
     elif planes:
         yield from _finished(replace(stack, frames=used), planes, min_slices)
     if rest:
-        yield Outcome(stack.name, rest, reason="repeated images of places already read (time series or duplicates): the first is used")
+        yield Outcome(stack.name, rest, reason=REPEATED)
 
 
 def _finished(stack: Stack, planes: dict[int, NDArray[Any]], min_slices: bool) -> Iterator[Outcome]:
@@ -306,7 +306,7 @@ def _finished(stack: Stack, planes: dict[int, NDArray[Any]], min_slices: bool) -
             voxels[:, :, slot] = _mean([planes[number] for number in place]).T
     _fill(voxels, layout)
     if voxels.size and voxels.min() == voxels.max():
-        yield Outcome(stack.name, stack.files, reason="no signal: every voxel has the same value")
+        yield Outcome(stack.name, stack.files, reason=NO_SIGNAL)
         return
     notes = [f"{layout.missing} of {slices} slices missing, filled from their neighbours"] if layout.missing else []
     repeats = max(len(place) for place in layout.places)

@@ -44,7 +44,8 @@ KEYWORDS = """
     SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID StudyDate Modality Manufacturer StudyDescription SeriesDescription
     AccessionNumber ReferringPhysicianName OperatorsName PerformingPhysicianName AcquisitionDate AcquisitionTime AcquisitionDateTime
     PatientName PatientID IssuerOfPatientID OtherPatientIDs PatientBirthDate PatientSex PatientAge
-    ContrastBolusAgent ScanningSequence SequenceVariant MRAcquisitionType SequenceName SliceThickness RepetitionTime EchoTime InversionTime
+    ContrastBolusAgent ContrastBolusAgentSequence EchoPulseSequence EchoPlanarPulseSequence
+    ScanningSequence SequenceVariant MRAcquisitionType SequenceName SliceThickness RepetitionTime EchoTime InversionTime
     FlipAngle MagneticFieldStrength SpacingBetweenSlices ProtocolName TriggerTime DiffusionBValue DiffusionGradientOrientation
     AcquisitionContrast ComplexImageComponent StudyInstanceUID SeriesInstanceUID SeriesNumber AcquisitionNumber InstanceNumber
     TemporalPositionIdentifier ImagePositionPatient ImageOrientationPatient SamplesPerPixel PhotometricInterpretation
@@ -194,7 +195,6 @@ def _check_inflated(path: Path) -> None:
 def _image(path: Path, dataset: pydicom.Dataset) -> Image:
     meta = getattr(dataset, "file_meta", pydicom.Dataset())
     groups = dataset.get("PerFrameFunctionalGroupsSequence")
-    agent = _text(dataset, "ContrastBolusAgent")
     return Image(
         path=path,
         patient=_patient(dataset),
@@ -213,13 +213,29 @@ def _image(path: Path, dataset: pydicom.Dataset) -> Image:
         enhanced=bool(groups),
         manufacturer=_text(dataset, "Manufacturer"),
         field_strength=_positive(_number(dataset, "MagneticFieldStrength")),
-        contrast_agent=None if "ContrastBolusAgent" not in dataset else agent.lower() not in ("", "no", "none", "n", "without"),
+        contrast_agent=_contrast_agent(dataset),
         three_d={"3D": True, "2D": False}.get(_text(dataset, "MRAcquisitionType").upper()),
-        sequence=frozenset(_texts(dataset, "ScanningSequence") + _texts(dataset, "SequenceVariant")),
+        sequence=_sequence(dataset),
         stored_signed=_number(dataset, "PixelRepresentation") == 1,
         stored_bits=int(_number(dataset, "BitsStored") or 16),
         allocated_bits=int(_number(dataset, "BitsAllocated") or 16),
     )
+
+
+def _contrast_agent(dataset: pydicom.Dataset) -> bool | None:
+    """Whether a contrast agent was given; None where the file does not say. Enhanced files list agents in a sequence."""
+    if dataset.get("ContrastBolusAgentSequence"):
+        return True
+    if "ContrastBolusAgent" not in dataset:
+        return None
+    return _text(dataset, "ContrastBolusAgent").lower() not in ("", "no", "none", "n", "without")
+
+
+def _sequence(dataset: pydicom.Dataset) -> frozenset[str]:
+    """Kinds of pulse sequence in the words of classic files; enhanced ones have tags of their own."""
+    told = {*_texts(dataset, "ScanningSequence"), *_texts(dataset, "SequenceVariant")}
+    told |= {"SPIN": {"SE"}, "GRADIENT": {"GR"}, "BOTH": {"SE", "GR"}}.get(_text(dataset, "EchoPulseSequence").upper(), set())
+    return frozenset(told | ({"EP"} if _text(dataset, "EchoPlanarPulseSequence").upper() == "YES" else set()))
 
 
 def _patient(dataset: pydicom.Dataset) -> Patient:

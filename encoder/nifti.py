@@ -20,7 +20,7 @@ from encoder.dicom import B_STEP, MAX_VOXELS, Outcome, digest
 from encoder.facts import Component, Facts, words_of
 from encoder.geometry import plane_of
 from encoder.naming import file_name
-from encoder.selection import reason_against, reason_against_shape
+from encoder.selection import LABELS, NO_SIGNAL, reason_against, reason_against_shape
 from encoder.study import Acquisition, Plane, Series
 from encoder.weighting import weighting_of
 
@@ -97,26 +97,29 @@ def _volumes(path: Path, name: str, files: frozenset[Path]) -> Iterator[Outcome]
     # What nibabel says of odd headers is judged here; its own logger prints, and may print a path.
     with warnings.catch_warnings(), LoggingOutputSuppressor():
         warnings.simplefilter("ignore")
-        values, affine = _load(path)
+        values, affine, count = _load(path, len(beside.b_values))
     values = _finite(values)
     if values.min() == values.max():
-        raise UnusableVolume("no signal: every voxel has the same value")
+        raise UnusableVolume(NO_SIGNAL)
     if _is_labels(path, values):
-        raise UnusableVolume("label image or mask, not a sequence")
-    for b_value, volume, note in _parts(values, beside.b_values):
+        raise UnusableVolume(LABELS)
+    for b_value, volume, note in _parts(values, count, beside.b_values):
         told = facts if b_value is None else replace(facts, acquisition=replace(acquisition, b_value=b_value))
         turned, world, plane = turn(volume, affine)
         if reason := reason_against_shape(turned.shape[2], turned.shape[1], turned.shape[0]):
             raise UnusableVolume(reason)
         full = name or f"UNK-{digest(turned)[:8]}"
-        full = full if b_value is None else f"{full}_b{round(b_value)}"
+        full = full if b_value is None or count == 1 else f"{full}_b{round(b_value)}"
         series = Series(full, turned, world, plane, weighting_of(told), told.acquisition, (note,) if note else ())
         yield Outcome(full, files, series=series)
 
 
-def _load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Voxels in file order (3-D or 4-D, native byte order, stored type where unscaled) and the RAS affine."""
-    image: Any = nib.load(path)
+def _load(path: Path, wanted: int) -> tuple[NDArray[Any], NDArray[np.float64], int]:
+    """Voxels in file order (native byte order, stored type where unscaled), the RAS affine, and how many volumes the file holds.
+
+    The voxels are 4-D where the file holds the `wanted` number of volumes, else those of its first volume.
+    """
+    image: Any = nib.load(path, mmap=False)
     if not isinstance(image, nib.Nifti1Pair):  # Nifti1Image, Nifti2Image and Nifti2Pair are kinds of it
         old = isinstance(image, nib.AnalyzeImage)
         raise UnusableVolume("an Analyze image: left cannot be told from right" if old else "not a NIfTI image")
@@ -140,10 +143,12 @@ def _load(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise UnusableVolume("its affine is not a usable one")
-    values = np.asanyarray(image.dataobj).reshape(shape)
+    count = shape[3] if len(shape) == 4 else 1
+    first = (slice(None),) * 3 + (0,) * (image.ndim - 3)
+    values = np.asanyarray(image.dataobj).reshape(shape) if 1 < count == wanted else np.asanyarray(image.dataobj[first])
     if values.dtype.kind == "f" and values.dtype.itemsize not in (4, 8):
         values = values.astype(np.float64)
-    return values.astype(values.dtype.newbyteorder("="), copy=False), affine
+    return values.astype(values.dtype.newbyteorder("="), copy=False), affine, count
 
 
 def _finite(values: NDArray[Any]) -> NDArray[Any]:
@@ -162,14 +167,10 @@ def _is_labels(path: Path, values: NDArray[Any]) -> bool:
     return len(distinct) <= 2 or (named and len(distinct) <= MAX_LABELS and bool(np.array_equal(distinct, np.rint(distinct))))
 
 
-def _parts(values: NDArray[Any], b_values: tuple[float, ...]) -> Iterator[tuple[float | None, NDArray[Any], str | None]]:
-    """(b-value, volume, note): a 4-D file by b-value where these are known, else its first volume."""
+def _parts(values: NDArray[Any], count: int, b_values: tuple[float, ...]) -> Iterator[tuple[float | None, NDArray[Any], str | None]]:
+    """(b-value, volume, note): a file of several volumes by b-value where these are known, else its first volume."""
     if values.ndim == 3:
-        yield (b_values[0] if len(b_values) == 1 else None), values, None
-        return
-    count = values.shape[3]
-    if len(b_values) != count or len(set(b_values)) == 1:
-        yield None, values[..., 0], f"the first of {count} volumes" if count > 1 else None
+        yield (b_values[0] if len(b_values) == count == 1 else None), values, f"the first of {count} volumes" if count > 1 else None
         return
     shells = [B_STEP * round(b / B_STEP) for b in b_values]
     for shell in sorted(set(shells)):

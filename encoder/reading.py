@@ -21,7 +21,7 @@ from encoder.facts import Facts
 from encoder.frames import Frame, Image, Patient, UnreadableFile, read_header
 from encoder.identity import Pseudonyms, pseudonyms
 from encoder.naming import unique, without_identity
-from encoder.selection import reason_against
+from encoder.selection import CONVERTED, LABELS, reason_against
 from encoder.study import Context, Excluded, Series, Study
 
 Paths = Path | Sequence[Path]
@@ -184,7 +184,7 @@ def _beside_dicom(volumes: list[Path], groups: list[_Gathered]) -> tuple[list[Pa
     outcomes = []
     for volume in sorted(set(volumes) - set(apart)):
         labels = bool(nifti.LABEL_FOLDERS & {part.lower() for part in volume.parent.parts[-1:]})
-        reason = "label image or mask, not a sequence" if labels else "NIfTI file in a DICOM study's folder: taken as a converted copy"
+        reason = LABELS if labels else CONVERTED
         outcomes.append(Outcome(NO_SERIES, frozenset([volume, *nifti.sidecars_of(volume)]), reason=reason))
     return apart, outcomes
 

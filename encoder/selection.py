@@ -14,6 +14,14 @@ from encoder.facts import Component, Facts
 MIN_SLICES = 4
 MIN_MATRIX = 16
 
+# Reasons that no tag gives: they come of what else a study holds, or of the pixels.
+COPY = "copy of an image already read"
+OTHER_ENCODING = "same images in another encoding (classic and enhanced under one UID)"
+REPEATED = "repeated images of places already read (time series or duplicates): the first is used"
+CONVERTED = "NIfTI file in a DICOM study's folder: taken as a converted copy"
+LABELS = "label image or mask, not a sequence"
+NO_SIGNAL = "no signal: every voxel has the same value"
+
 PHASE_PARTS = frozenset({Component.PHASE, Component.REAL, Component.IMAGINARY})
 IMAGE_CLASSES = frozenset({uid.MRImageStorage, uid.EnhancedMRImageStorage, uid.LegacyConvertedEnhancedMRImageStorage, ""})
 CAPTURES = frozenset(
