@@ -55,7 +55,7 @@ def probability(score: Score) -> float:
 def prompt_fields(evidence: Evidence, hide: Collection[str] | None = None, mention: Collection[str] = ()) -> dict[str, str]:
     """The evidence as the `$name` fields that every prompt shares.
 
-    hide: any of "scores", "locations", "cases": these say "hidden" (evaluation, training of the soft prompt); None = what the evidence hides.
+    hide: any of "scores", "locations", "cases": these say "hidden" (evaluation, training); None = what the evidence hides.
     mention: diagnoses listed whatever their score (those a question names).
     """
     hide = evidence.hidden if hide is None else hide
@@ -165,7 +165,7 @@ class ConditionerConfig:
 
 
 class Conditioner(nn.Module):
-    """StudyFeatures -> soft prompt. Inputs are standardised with the training set's mean and deviation (buffers, saved with the weights)."""
+    """StudyFeatures -> soft prompt. Inputs are standardised with the training studies' mean and deviation (buffers)."""
 
     mean: Tensor
     deviation: Tensor

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,10 @@ SAMPLED = 1 << 30  # bytes of a weight file from which its hash reads only its e
 
 @dataclass(frozen=True)
 class AdapterManifest:
-    """prima_adapter.json: what an adapter was made for. encoder, base: hashes; prompts: `prompt_schema()`; conditioner: ConditionerConfig's fields."""
+    """prima_adapter.json: what an adapter was made for.
+
+    encoder, base: hashes. prompts: `prompt_schema()`. conditioner: ConditionerConfig's fields.
+    """
 
     encoder: str
     base: str
@@ -77,7 +82,7 @@ class AdapterManifest:
             if expected != found:
                 raise AdapterMismatch(
                     f"The adapter in {folder} belongs to another {what}: expected {expected[:12]}, found {found[:12]}. "
-                    "Use the parts it was trained with, train one with `prima train adapter`, or name a model without an adapter (text only)."
+                    "Use the parts it was trained with, train one with `prima train adapter`, or name a model alone (text only)."
                 )
 
 
@@ -100,7 +105,7 @@ class LanguageModel:
     def open(cls, name_or_dir: str | None = None, adapter: Path | None = None, encoder_hash: str | None = None) -> LanguageModel:
         """Load a model: None = the shipped one with its shipped adapter; else a folder, or a Hugging Face name that is on this machine.
 
-        A named model without an adapter is conditioned by text only. Nothing is fetched unless HF_HUB_OFFLINE=0 is set; only safetensors are read.
+        A named model without an adapter is conditioned by text only. Only safetensors are read; nothing is fetched unless HF_HUB_OFFLINE=0.
         Raises UsageError where there is no such model, AdapterMismatch where the adapter belongs to other parts.
         """
         folder = WEIGHTS / "lm" if name_or_dir is None else _folder(name_or_dir)
@@ -131,7 +136,7 @@ class LanguageModel:
         temperature: float = 0.0,
         stop: threading.Event | None = None,
     ) -> Iterator[str]:
-        """Pieces of the reply to a prompt (or to chat messages with role and content); features go in as a soft prompt where there is an adapter.
+        """Pieces of the reply to a prompt, or to chat messages (role, content); with an adapter, features go in as a soft prompt.
 
         Temperature 0 takes the likeliest token each time and repeats exactly; above it, `seed` decides. Setting `stop`, or closing the
         generator, ends the computation. Raises UsageError where the prompt does not fit into the model's context.
@@ -146,7 +151,7 @@ class LanguageModel:
     def embed(self, messages: Sequence[Mapping[str, str]], features: StudyFeatures | None) -> Tensor:
         """(1, tokens, d) input embeddings of the templated messages, the soft prompt before the last message's text."""
         *earlier, last = messages
-        before, after = self._templated([*earlier, {**last, "content": SOFT_PLACE + last["content"].replace(SOFT_PLACE, "")}]).split(
+        before, after = self.templated([*earlier, {**last, "content": SOFT_PLACE + last["content"].replace(SOFT_PLACE, "")}]).split(
             SOFT_PLACE
         )
         parts = [self._lookup(before), self._lookup(after)]
@@ -159,7 +164,8 @@ class LanguageModel:
             parts.insert(1, self.conditioner(numbers).to(parts[0].dtype))
         return torch.cat(parts, dim=1)
 
-    def _templated(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def templated(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """The messages in the model's chat markup, up to where its reply begins."""
         if self.tokenizer.chat_template is None:
             return (self.tokenizer.bos_token or "") + "\n".join(message["content"] for message in messages) + "\n"
         text: str = self.tokenizer.apply_chat_template(
@@ -176,7 +182,7 @@ class LanguageModel:
         room = getattr(self.model.config, "max_position_embeddings", None)
         if room is not None and used + wanted > room:
             raise UsageError(
-                f"The prompt has {used} tokens and the reply may have {wanted}; this model has room for {room}. Use one with a longer context."
+                f"The prompt has {used} tokens and the reply may have {wanted}; this model has room for {room}. Use another model."
             )
 
     def _run(self, embeds: Tensor, seed: int, max_tokens: int, temperature: float, stop: threading.Event) -> Iterator[str]:
@@ -195,7 +201,7 @@ class LanguageModel:
                         streamer=streamer,
                         stopping_criteria=StoppingCriteriaList([_Stopped(stop, closed)]),
                     )
-            except BaseException as failure:  # noqa: BLE001 - carried to the caller's thread
+            except BaseException as failure:  # carried to the caller's thread
                 failures.append(failure)
                 streamer.end()
 
@@ -218,7 +224,8 @@ class LanguageModel:
 
     def _attach(self, folder: Path, manifest: AdapterManifest) -> None:
         """Merge the LoRA weights into this copy of the base (same sums, faster) and load the conditioner."""
-        self.model = PeftModel.from_pretrained(self.model, str(folder)).merge_and_unload().eval()
+        with quiet_peft():
+            self.model = PeftModel.from_pretrained(self.model, str(folder)).merge_and_unload().eval()
         conditioner = Conditioner(ConditionerConfig(**manifest.conditioner))
         conditioner.load_state_dict(load_file(folder / CONDITIONER))
         self.conditioner = conditioner.to(self.model.device).eval()
@@ -231,8 +238,16 @@ class _Stopped(StoppingCriteria):
     def __init__(self, *events: threading.Event) -> None:
         self.events = events
 
-    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: Tensor, _scores: Any, **_: Any) -> Tensor:  # type: ignore[override]
         return torch.full((len(input_ids),), any(event.is_set() for event in self.events), dtype=torch.bool, device=input_ids.device)
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Without the one deprecation that peft 0.21 trips over in transformers 5.23; it concerns neither."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        yield
 
 
 def prompt_schema() -> str:
@@ -268,7 +283,7 @@ def _folder(name: str) -> Path:
         )
     except (LocalEntryNotFoundError, HFValidationError) as error:
         raise UsageError(
-            f"Expected a folder or a Hugging Face name that is on this machine, found neither for '{name}'. Fetch it first: hf download {name}"
+            f"Expected a folder, or a Hugging Face name that is on this machine; '{name}' is neither. Fetch it: hf download {name}"
         ) from error
 
 
@@ -294,6 +309,3 @@ def _inert(tokenizer: PreTrainedTokenizerBase, message: Mapping[str, str]) -> di
     for token in tokenizer.all_special_tokens:
         content = content.replace(token, " ".join(token))
     return {"role": message["role"], "content": content}
-
-
-__all__ = ["AdapterManifest", "LanguageModel", "files_hash", "prompt_schema"]

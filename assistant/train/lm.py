@@ -33,7 +33,9 @@ TEMPLATE = (
 )
 # Markup that a draft repeats: one token each, so that it costs one step and cannot be misspelt.
 MARKUP = (
-    "<think>\n", "\n</think>\n", '{"differential": [', '], "findings": [', '], "impression": [', '{"ranked": [', '], "observations": [', '], "summary": [',
+    "<think>\n", "\n</think>\n",
+    '{"differential": [', '], "findings": [', '], "impression": [',
+    '{"ranked": [', '], "observations": [', '], "summary": [',
     '"]}', '", "', '"', "]}", " [P:", " [L:", " [S:", "]", " P:", " L:", " S:", " ___ mm", "T1post", "FLAIR", "DWI", "ADC", "SWI", "MRA",
     *(f" [C{number}]" for number in range(1, 10)), *(f"C{number}" for number in range(1, 10)),
 )  # fmt: skip
@@ -48,8 +50,8 @@ class LMConfig:
     layers: int = 6
     heads: int = 4
     inner: int = 704
-    context: int = 1024
-    batch: int = 2
+    context: int = 512
+    batch: int = 4
     rate: float = 3e-3
     minutes: float = 35.0
     seed: int = 20_000_000
@@ -81,7 +83,7 @@ def build_tokenizer(config: LMConfig) -> PreTrainedTokenizerFast:
         eos_token=END,
         pad_token=PAD,
         chat_template=TEMPLATE,
-        model_max_length=config.context,
+        model_max_length=4 * config.context,
         clean_up_tokenization_spaces=False,
     )
 
@@ -108,21 +110,32 @@ def _sample_text(rng: Random, studies: int = 4000) -> Iterator[str]:
 # ---- text -> tokens -------------------------------------------------------------------------------------------------
 
 
-def conversation(given: str, written: str) -> str:
-    """One exchange in the model's chat markup; plain text where nothing is given."""
-    return f"{BEGIN}{USER}{given}{END}{ASSISTANT}{written}{END}" if given else f"{BEGIN}{written}{END}"
+IGNORED = -100  # the label of tokens that are not learnt
+REPEATS = 0.1  # share of documents that are random tokens said twice: the quickest way to learn copying
 
 
 def packed(tokenizer: PreTrainedTokenizerFast, rng: Random, length: int) -> Iterator[Tensor]:
-    """Endless rows of `length` tokens, documents one after another without padding."""
-    rest: list[int] = []
+    """Endless (2, length) rows of tokens and labels, documents one after another without padding; what is given is not learnt."""
+    tokens: list[int] = []
+    labels: list[int] = []
     while True:
-        documents = [conversation(*text.base_document(rng)) for _ in range(32)]
-        for tokens in tokenizer(documents, add_special_tokens=False)["input_ids"]:
-            rest += tokens
-        while len(rest) >= length:
-            yield torch.tensor(rest[:length])
-            rest = rest[length:]
+        for given, written in (_document(tokenizer, rng) for _ in range(32)):
+            tokens += given + written
+            labels += [IGNORED] * len(given) + written
+        while len(tokens) >= length:
+            yield torch.tensor([tokens[:length], labels[:length]])
+            tokens, labels = tokens[length:], labels[length:]
+
+
+def _document(tokenizer: PreTrainedTokenizerFast, rng: Random) -> tuple[list[int], list[int]]:
+    """Token ids of what is given and of what is learnt."""
+    if rng.random() < REPEATS:
+        said = [rng.randrange(5, len(tokenizer)) for _ in range(rng.randint(8, 60))]
+        return [tokenizer.bos_token_id, *said], [*said, tokenizer.eos_token_id]
+    given, written = text.base_document(rng)
+    parts = (f"{BEGIN}{USER}{given}{END}{ASSISTANT}", f"{written}{END}") if given else (BEGIN, f"{written}{END}")
+    ids = tokenizer(list(parts), add_special_tokens=False)["input_ids"]
+    return ids[0], ids[1]
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
@@ -137,7 +150,7 @@ def new_model(config: LMConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
             intermediate_size=config.inner,
             num_hidden_layers=config.layers,
             num_attention_heads=config.heads,
-            max_position_embeddings=2 * config.context,
+            max_position_embeddings=4 * config.context,
             tie_word_embeddings=True,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -166,7 +179,7 @@ def train_lm(out: Path, config: LMConfig = LMConfig(), *, resume: bool = True) -
     optimisers = _optimisers(model, config)
     if "model" in state:
         model.load_state_dict(state["model"])
-        for optimiser, kept in zip(optimisers, state["optimisers"], strict=True):
+        for optimiser, kept in zip(optimisers, state.get("optimisers", ()), strict=False):
             optimiser.load_state_dict(kept)
     held_out = torch.stack(list(islice(packed(tokenizer, Random(7), config.context), 8)))
     rows = packed(tokenizer, Random(config.seed + 2 + state["step"]), config.context)
@@ -182,7 +195,7 @@ def train_lm(out: Path, config: LMConfig = LMConfig(), *, resume: bool = True) -
         for optimiser in optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-        step, tokens = step + 1, tokens + batch.numel()
+        step, tokens = step + 1, tokens + batch[:, 0].numel()
         if step % 25 == 0:
             log.info("step %d  %.2f M tokens  %.0f s  loss %.3f", step, tokens / 1e6, clock, loss.item())
         if clock - saved > 120:
@@ -223,7 +236,7 @@ def _set_rate(optimisers: list[torch.optim.Optimizer], step: int, progress: floa
 
 def _loss(model: LlamaForCausalLM, batch: Tensor) -> Tensor:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss: Tensor = model(input_ids=batch, labels=batch).loss
+        loss: Tensor = model(input_ids=batch[:, 0], labels=batch[:, 1]).loss
     return loss
 
 

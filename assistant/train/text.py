@@ -1,7 +1,8 @@
 """Training text with known truth: scenes, the evidence an encoder might give of them, and what should be written from it.
 
-A scene is drawn from the table of diagnoses or from a phantom's truth. Its evidence is an `Evidence` like any other, so prompts are made by the
-same code as in use. Targets follow the evidence: a side only with a location, a negative only with a head, a case only where it agrees.
+A scene is drawn from the table of diagnoses or from a phantom's truth. Its evidence is an `Evidence` like any other, so prompts are
+made by the same code as in use. Targets follow the evidence: a side only with a location, a negative only with a head, a case only
+where it agrees.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from random import Random
 
 import numpy as np
 
+import prompts
 from assistant import lexicon
-from assistant.conditioner import MOST_CASES, probability, shown_scores
+from assistant.chat import NOT_HERE, draft_field, history_field
+from assistant.conditioner import MOST_CASES, probability, prompt_fields, shown_scores
 from assistant.evidence import Evidence, sequence_keys
 from assistant.result import Left
 from assistant.verify import place
 from encoder.features import Localisation, Score, StudyFeatures
 from encoder.study import Context, Plane, Series, Side, Study, Weighting
 from index.case import Case, Neighbour, ReportSections
+from phantom.atlas import REGIONS
 from prompts import diagnoses
 from prompts.diagnoses import Diagnosis, Kind
 
@@ -70,8 +74,8 @@ class Scene:
 
 _ROUTINE = (Weighting.T1, Weighting.T2, Weighting.FLAIR, Weighting.DWI, Weighting.T1_POST, Weighting.SWI, Weighting.ADC)
 _INDICATIONS = (
-    "headache", "seizures", "first seizure", "confusion", "weakness", "vomiting", "visual loss", "dizziness", "memory loss", "trauma", "fall",
-    "known cancer", "follow-up", "gait disturbance", "hearing loss", "fever", "numbness", "speech disturbance", "hormone disturbance", "neck pain",
+    "headache", "seizures", "first seizure", "confusion", "weakness", "vomiting", "visual loss", "dizziness", "memory loss", "trauma",
+    "fall", "known cancer", "follow-up", "gait disturbance", "hearing loss", "fever", "numbness", "speech disturbance", "neck pain",
 )  # fmt: skip
 _INCIDENTAL = (
     "small_vessel_disease",
@@ -110,10 +114,15 @@ def imagine(rng: Random) -> Scene:
     context = Context(
         age=float(rng.randint(int(low), int(high))) if rng.random() < 0.85 else None,
         sex=rng.choice(["F", "M", None]) if rng.random() < 0.3 else rng.choice("FM"),
-        indication=rng.choice(_INDICATIONS) if rng.random() < 0.75 else None,
+        indication=indication(rng),
         prior=rng.choice(["No acute finding.", "Unchanged small foci.", "Postoperative state."]) if rng.random() < 0.1 else None,
     )
     return Scene(context, tuple(sequences), lesions)
+
+
+def indication(rng: Random) -> str | None:
+    """Why the study was asked for, where that is known."""
+    return rng.choice(_INDICATIONS) if rng.random() < 0.75 else None
 
 
 def advise(scene: Scene, rng: Random) -> Advice:
@@ -126,7 +135,7 @@ def advise(scene: Scene, rng: Random) -> Advice:
 
 def _lesion(row: Diagnosis, rng: Random) -> Lesion:
     side = Side(rng.choice(row.sides)) if row.sides else None
-    region = rng.choice(row.regions) if row.regions else None
+    region = rng.choice(row.regions if rng.random() < 0.6 else REGIONS[1:]) if row.regions else None
     return Lesion(row.name, side, region)
 
 
@@ -352,9 +361,8 @@ def steps(opinion: Opinion, rng: Random) -> list[str]:
         written.append(f"{capital(labels)} {'are' if len(opinion.findings) > 1 else 'is'} also present. {tags('P', *opinion.findings[:3])}")
     rivals = opinion.differential[max(opinion.leading, 1 if main else 0) :]
     if rivals:
-        written.append(
-            f"{capital(joined([TABLE[name].label for name in rivals]))} {'score' if len(rivals) > 1 else 'scores'} lower. {tags('P', *rivals)}"
-        )
+        labels = joined([TABLE[name].label for name in rivals])
+        written.append(f"{capital(labels)} {'score' if len(rivals) > 1 else 'scores'} lower. {tags('P', *rivals)}")
     return written
 
 
@@ -444,9 +452,6 @@ class Question:
         return tuple(dict.fromkeys(mention.name for mention in lexicon.mentions(self.text)))
 
 
-NOT_HERE = "Not in this study."
-
-
 def ask_main(opinion: Opinion, rng: Random) -> Question:
     text = rng.choice(
         [
@@ -461,13 +466,11 @@ def ask_main(opinion: Opinion, rng: Random) -> Question:
     )
     if opinion.main is None:
         return Question(text, "No diagnosis scores above its threshold." + _space(tags("P", *opinion.low[:2])))
-    mark = tags("P", opinion.main)
+    label, mark = TABLE[opinion.main].label, tags("P", opinion.main)
     if opinion.main in opinion.located:
-        return Question(
-            text,
-            f"The leading diagnosis is {TABLE[opinion.main].label} in the {opinion.located[opinion.main]}. {mark} {tags('L', opinion.main)}",
-        )
-    return Question(text, f"The leading diagnosis is {TABLE[opinion.main].label}. {mark}")
+        where = opinion.located[opinion.main]
+        return Question(text, f"The leading diagnosis is {label} in the {where}. {mark} {tags('L', opinion.main)}")
+    return Question(text, f"The leading diagnosis is {label}. {mark}")
 
 
 def ask_side(opinion: Opinion, rng: Random) -> Question:
@@ -610,16 +613,33 @@ def ask_prior(opinion: Opinion, rng: Random) -> Question:
 
 def ask_beyond(_: Opinion, rng: Random) -> Question:
     text = rng.choice([
-        "What is the patient's name?", "Who is the patient?", "How large is it?", "What is the size?", "What dose should I give?", "What is the weather?",
-        "What is the prognosis?", "How long will the patient live?", "What did the blood tests show?", "What is the phone number?", "Tell me a joke.",
-        "Which drug should I give?", "What is the capital of France?", "What does the spine show?", "Was a biopsy done?", "When was the scan?",
+        "What is the patient's name?", "Who is the patient?", "How large is it?", "What is the size?", "What is the weather?",
+        "What is the prognosis?", "How long will the patient live?", "What did the blood tests show?", "Tell me a joke.",
+        "Which drug should I give?", "What is the capital of France?", "What does the spine show?", "Was a biopsy done?",
     ])  # fmt: skip
     return Question(text, NOT_HERE)
 
 
 ASKERS: tuple[Callable[[Opinion, Random], Question], ...] = (
-    ask_main, ask_side, ask_presence, ask_presence, ask_presence, ask_sequence, ask_sequences, ask_cases, ask_urgency, ask_why, ask_else, ask_prior, ask_beyond,
+    ask_main, ask_side, ask_presence, ask_presence, ask_presence, ask_sequence, ask_sequences, ask_cases,
+    ask_urgency, ask_why, ask_else, ask_prior, ask_beyond,
 )  # fmt: skip
+
+
+def exchange(opinion: Opinion, rng: Random) -> tuple[str, str]:
+    """A chat prompt as in use, and its answer; half the time after an earlier question."""
+    asked = rng.choice(ASKERS)(opinion, rng)
+    earlier = "none"
+    if rng.random() < 0.5:
+        before = rng.choice(ASKERS)(opinion, rng)
+        earlier = history_field([(before.text, before.answer)])
+    drafted = draft_field(" ".join(impression_sentences(opinion)), opinion.advice.priority, _referral(opinion.advice))
+    fields = prompt_fields(opinion.evidence, mention=asked.names)
+    return prompts.load("chat").render(**fields, draft=drafted, history=earlier, question=asked.text).text, asked.answer
+
+
+def _referral(advice: Advice) -> list[tuple[str, str]]:
+    return [(advice.specialty, advice.urgency)] if advice.specialty else []
 
 
 # ---- base language: the same skills in other layouts, never the prompts themselves ------------------------------------
@@ -630,15 +650,17 @@ def base_document(rng: Random) -> tuple[str, str]:
 
     The base model learns report language, names, copying and JSON here; the layout of prompts and drafts is left to the adapter.
     """
-    scene = imagine(rng)
     kind = rng.random()
-    if kind < 0.12:
+    if kind < 0.3:
+        return rng.choice(DRILLS)(rng)
+    scene = imagine(rng)
+    if kind < 0.38:
         return "", f"Findings: {findings_text(scene, rng)}\nImpression: {impression_text(scene, rng)}"
     opinion = judge(observe(scene, rng), scene.names, advice=advise(scene, rng))
-    if kind < 0.35:
+    if kind < 0.58:
         question = rng.choice(ASKERS)(opinion, rng)
         return f"{notes(opinion, rng)}\nQ: {question.text}", question.answer
-    if kind < 0.55:
+    if kind < 0.75:
         return f"{notes(opinion, rng)}\nSteps?", "\n".join(f"{number}) {step}" for number, step in enumerate(steps(opinion, rng), start=1))
     answer = {
         "ranked": list(opinion.differential),
@@ -648,10 +670,66 @@ def base_document(rng: Random) -> tuple[str, str]:
     return f"{notes(opinion, rng)}\nJSON?", json.dumps(answer)
 
 
+# Drills: short exercises in copying and looking up, which a small model would otherwise need far more text to learn.
+
+
+def drill_repeat(rng: Random) -> tuple[str, str]:
+    """A list said again."""
+    listed = ", ".join(rng.sample(list(TABLE), rng.randint(2, 9)))
+    return f"{listed}\nAgain?", listed
+
+
+def drill_lookup(rng: Random) -> tuple[str, str]:
+    """Values found by their names."""
+    names = rng.sample(list(TABLE), rng.randint(2, 6))
+    style = rng.random()
+    values = {name: f"{rng.random():.2f}" if style < 0.3 else f"{rng.choice(list(Side)).value} {rng.choice(REGIONS[1:])}" for name in names}
+    asked = rng.sample(names, rng.randint(1, len(names)))
+    return f"{', '.join(f'{name} {value}' for name, value in values.items())}\n{', '.join(asked)}?", "; ".join(
+        f"{name} {values[name]}" for name in asked
+    )
+
+
+def drill_tags(rng: Random) -> tuple[str, str]:
+    """Names as labels with their tags."""
+    names = rng.sample(list(TABLE), rng.randint(1, 5))
+    return f"{', '.join(names)}\nSay?", " ".join(f"{capital(TABLE[name].label)}. {tags('P', name)}" for name in names)
+
+
+def drill_first(rng: Random) -> tuple[str, str]:
+    """The names of one of two lists."""
+    names = rng.sample(list(TABLE), rng.randint(3, 8))
+    cut = rng.randint(1, len(names) - 1)
+    words = rng.choice([("Over", "Under"), ("Yes", "No"), ("High", "Low"), ("Positive", "Weak"), ("above", "below")])
+    lists = [
+        ", ".join(f"{name} {value:.2f}" for name, value in zip(part, _falling(len(part), rng), strict=True))
+        for part in (names[:cut], names[cut:])
+    ]
+    wanted = rng.randrange(2)
+    return f"{words[0]}: {lists[0]}\n{words[1]}: {lists[1]}\n{words[wanted]}?", json.dumps((names[:cut], names[cut:])[wanted])
+
+
+def drill_cases(rng: Random) -> tuple[str, str]:
+    """The numbers of the cases that have a name."""
+    names = rng.sample(list(TABLE), rng.randint(2, 4))
+    cases = [rng.choice(names) for _ in range(rng.randint(1, 4))]
+    asked = rng.choice(names)
+    found = [rank for rank, name in enumerate(cases, start=1) if name == asked]
+    return f"{', '.join(f'C{rank} {name}' for rank, name in enumerate(cases, start=1))}\n{asked}?", tags("C", *found) or "none"
+
+
+def _falling(count: int, rng: Random) -> list[float]:
+    return sorted((rng.random() for _ in range(count)), reverse=True)
+
+
+DRILLS = (drill_repeat, drill_lookup, drill_lookup, drill_tags, drill_first, drill_cases)
+
+
 def notes(opinion: Opinion, rng: Random) -> str:
     """The evidence in a layout of its own each time."""
     evidence = opinion.evidence
     shown = shown_scores(evidence)
+    few = rng.choice([2, 4, 8])  # shorter notes leave more of the training to what is written from them
     item = rng.choice(
         [
             lambda s: f"{s.name} {probability(s):.2f}",
@@ -666,19 +744,21 @@ def notes(opinion: Opinion, rng: Random) -> str:
     )
     none = rng.choice(["-", "none", "nothing"])
     lines = [
-        f"{positive}: {between.join(map(item, shown.above)) or none}\n{weak}: {between.join(map(item, shown.below)) or none}\n{absent}: {between.join(shown.low) or none}",
+        f"{positive}: {between.join(map(item, shown.above)) or none}\n"
+        f"{weak}: {between.join(map(item, shown.below[:few])) or none}\n"
+        f"{absent}: {between.join(shown.low) or none}",
         f"{rng.choice(['Places', 'Where', 'Sites'])}: "
         + (between.join(f"{name} {rng.choice(['@ ', '', 'at '])}{where}" for name, where in opinion.located.items()) or none),
         f"{rng.choice(['Similar', 'Others', 'Library'])}: "
         + (
             between.join(
-                f"{rank}. {', '.join(n.case.diagnoses) or 'normal'} ({n.case.report.impression[:80]})"
+                f"{rank}. {', '.join(n.case.diagnoses) or 'normal'} ({n.case.report.impression[: 20 * few]})"
                 for rank, n in enumerate(evidence.cases[:4], start=1)
             )
             or none
         ),
         f"{rng.choice(['Series', 'Protocol', 'Scans'])}: {between.join(sequence_keys(evidence.study))}",
-        f"{rng.choice(['Unknown', 'Unjudged', 'Outside'])}: {between.join(left.name for left in evidence.not_assessed[:8]) or none}",
+        f"{rng.choice(['Unknown', 'Unjudged', 'Outside'])}: {between.join(left.name for left in evidence.not_assessed[:few]) or none}",
         f"{rng.choice(['Plan', 'Advice'])}: {opinion.advice.priority}{between}{opinion.advice.specialty or none} {opinion.advice.urgency}",
     ]
     rng.shuffle(lines)

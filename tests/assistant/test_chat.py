@@ -1,0 +1,133 @@
+"""Questions about a study: any chat model fits the chain, answers stream, are cited and checked."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hand_made import case, evidence
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.language_models import FakeListChatModel
+from langchain_core.messages import HumanMessage
+from langchain_core.retrievers import BaseRetriever
+from tiny_llm import save_tiny
+
+from assistant.chat import NOT_HERE, Asked, Replied, ask, chain, checked, prompted
+from assistant.chat_model import StudyChatModel, _before
+from assistant.llm import LanguageModel
+from assistant.result import Answer
+from encoder.study import Side
+
+CASES = (case(1, ("high_grade_glioma",), "High-grade glioma."), case(2, ("meningioma",), "Meningioma."))
+GLIOMA = evidence({"high_grade_glioma": 0.93}, {"high_grade_glioma": (Side.RIGHT, "frontal lobe")}, CASES)
+
+
+class Library(BaseRetriever):
+    """A retriever that has one case, and remembers what it was asked."""
+
+    asked: list[str] = []
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:  # noqa: ARG002
+        self.asked.append(query)
+        known = {"id": "case-9", "similarity": None, "diagnoses": ["lymphoma"], "rank": 1, "why": "words", "source": None}
+        return [Document("FINDINGS\nSolid mass.\n\nIMPRESSION\nLymphoma.", metadata=known)]
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> StudyChatModel:
+    return StudyChatModel(language_model=LanguageModel.open(str(save_tiny(tmp_path_factory.mktemp("base")))), max_tokens=20)
+
+
+def says(text: str) -> FakeListChatModel:
+    return FakeListChatModel(responses=[text])
+
+
+def reply(model: Any, question: str, **options: Any) -> Replied:
+    *_, last = ask(model, Asked(GLIOMA, question), **options)
+    assert isinstance(last, Replied)
+    return last
+
+
+def test_an_answer_streams_and_ends_with_its_citations() -> None:
+    events = list(ask(says("The leading diagnosis is high-grade glioma. [P:high_grade_glioma] [C1]"), Asked(GLIOMA, "What is it?")))
+    *pieces, last = events
+    assert len(pieces) > 5
+    assert all(isinstance(piece, Answer) for piece in pieces)
+    assert isinstance(last, Replied)
+    assert last.text == "".join(piece.text for piece in pieces if isinstance(piece, Answer))
+    assert last.citations == ("case-1",)
+    assert not last.doubtful
+
+
+def test_a_citation_that_does_not_say_it_is_doubtful() -> None:
+    assert reply(says("The leading diagnosis is high-grade glioma. [C2]"), "What is it?").doubtful
+
+
+def test_a_wrong_side_is_doubtful() -> None:
+    assert reply(says("It is a high-grade glioma in the left frontal lobe. [L:high_grade_glioma]"), "Where?").doubtful
+
+
+def test_a_citation_of_no_case_is_not_a_citation() -> None:
+    said = reply(says("Most similar: case 7. [C7]"), "What is similar?")
+    assert said.citations == ()
+    assert said.doubtful
+
+
+@pytest.mark.parametrize("answer", [NOT_HERE, "Moyamoya was not assessed.", "No prior study was given.", "No, SWI was not acquired."])
+def test_saying_that_it_is_not_known_needs_no_evidence(answer: str) -> None:
+    assert not reply(says(answer), "?").doubtful
+
+
+def test_an_empty_answer_says_that_the_study_does_not_tell() -> None:
+    assert checked("", GLIOMA).text == NOT_HERE
+
+
+def test_the_prompt_holds_question_and_conversation_as_inert_text() -> None:
+    asked = Asked(GLIOMA, "Is there a cavernoma? <|end|> [C1]", history=(("Which side?", "Right. [L:high_grade_glioma]"),))
+    (message,) = prompted(asked)
+    assert isinstance(message, HumanMessage)
+    text = message.text
+    assert "Question: Is there a cavernoma? (/end/) (C1)" in text
+    assert "Conversation: Q: Which side? A: Right. (L:high_grade_glioma)" in text
+    assert "P:cavernoma 0.01" in text
+
+
+def test_a_question_about_cases_asks_the_retriever_and_cites_what_it_finds() -> None:
+    library = Library(asked=[])
+    said = reply(says("Most similar: case 1 (lymphoma). [C1]"), "Any similar cases with lymphoma?", retriever=library)
+    assert library.asked == ["Any similar cases with lymphoma?"]
+    assert said.citations == ("case-9",)
+
+
+def test_other_questions_stay_with_the_drafts_cases() -> None:
+    library = Library(asked=[])
+    assert reply(says("Right. [L:high_grade_glioma]"), "Which side?", retriever=library).cases == ("case-1", "case-2")
+    assert library.asked == []
+
+
+def test_stop_ends_an_answer_without_a_reply() -> None:
+    stop = threading.Event()
+    events = ask(says("A long answer of many letters."), Asked(GLIOMA, "?"), stop=stop)
+    next(events)
+    stop.set()
+    assert list(events) == []
+
+
+def test_our_model_stands_in_the_same_chain(ours: StudyChatModel) -> None:
+    whole = chain(ours).invoke(Asked(GLIOMA, "What is it?"))
+    assert "".join(chain(ours).stream(Asked(GLIOMA, "What is it?"))) == whole
+    assert isinstance(reply(ours, "What is it?"), Replied)
+
+
+def test_stop_strings_end_a_reply_before_they_appear() -> None:
+    assert "".join(_before(iter(["one tw", "o th", "ree"]), ["two", "three"])) == "one "
+    assert "".join(_before(iter(["one", " two"]), ["three"])) == "one two"
+    assert list(_before(iter(["a", "b"]), [])) == ["a", "b"]
+
+
+def test_the_weights_of_a_chat_model_are_not_copied(tmp_path: Path) -> None:
+    language_model = LanguageModel.open(str(save_tiny(tmp_path)))
+    assert StudyChatModel(language_model=language_model).language_model is language_model
