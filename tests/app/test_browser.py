@@ -1,0 +1,230 @@
+"""The page as people use it: a real Chromium, the real worker and models, phantoms and marked volumes."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import marked
+import numpy as np
+import pytest
+from conftest import Running, eventually, missing
+from PIL import Image
+
+import index
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+Visit = Callable[[], Any]
+LOADED = ".viewer[data-loaded]"
+# Goes to the mark, and from then on notes which letters the viewer writes, and how far from the left.
+LOOK_AT_THE_MARK = """([left, posterior, superior]) => {
+    const nv = document.querySelector('#study-viewer .viewer').viewer.nv;
+    nv.scene.crosshairPos = nv.mm2frac([-left, -posterior, superior]);
+    if (nv.written) return;
+    nv.written = [];
+    const write = nv.drawText.bind(nv);
+    nv.drawText = (place, text, ...more) => { nv.written.push([text, place[0]]); return write(place, text, ...more); };
+}"""
+
+
+@pytest.fixture
+def models() -> None:
+    if not (Path(index.__file__).parent / "demo").is_dir():
+        missing("the shipped demo index")
+
+
+def canvas(page: Any, viewer: str = "#study-viewer") -> np.ndarray[Any, Any]:
+    """What the viewer shows, grey, rows from the top."""
+    return np.asarray(Image.open(io.BytesIO(page.locator(f"{viewer} canvas").screenshot())).convert("L"))
+
+
+def opened(page: Any, study: str | None = None) -> Any:
+    """The page with a study on it: the first, or one under the studies root."""
+    if study is None:
+        page.wait_for_selector(f"#study-viewer {LOADED}")
+        return page
+    page.wait_for_selector("#add")
+    if not page.locator("#listed").is_visible():
+        page.locator("#add button").first.click()
+    page.locator("#listed input").fill(study)
+    page.keyboard.press("Enter")
+    page.locator("#pick").click()
+    page.wait_for_selector(f"#study-viewer .viewer[data-state=ready]:has([data-part=title]:text-is('{study}'))")
+    page.wait_for_selector(f"#study-viewer {LOADED}")
+    return page
+
+
+def choose_demo(page: Any, number: int) -> None:
+    page.wait_for_selector(f"#study-viewer {LOADED}")
+    page.locator("#chooser input").click()
+    page.get_by_role("option").filter(has_text=f"Demo {number}").click()
+    page.wait_for_selector(f"#study-viewer [data-part=title]:text-is('Demo {number}')")
+    page.wait_for_selector(f"#study-viewer {LOADED}")
+
+
+def ask(page: Any, question: str) -> str:
+    """Asks and waits for the whole answer."""
+    before = page.locator("#chat .bot").count()
+    page.locator("#question textarea, #question input").first.fill(question)
+    page.keyboard.press("Enter")
+    page.wait_for_function("n => document.querySelectorAll('#chat .bot').length > n", arg=before)
+    page.wait_for_selector("#stop-chat:disabled")
+    answer = str(page.locator("#chat .bot").last.inner_text())
+    assert answer.strip() not in ("", "…")
+    return answer
+
+
+def test_slices_windows_and_views_answer_to_wheel_and_keys(visit: Visit) -> None:
+    page = opened(visit())
+    first, readout = canvas(page), page.locator("#study-viewer [data-part=slice]")
+    shown = readout.inner_text()
+    assert first.max() > 100
+    page.locator("#study-viewer canvas").hover()
+    page.mouse.wheel(0, 120)
+    eventually(lambda: readout.inner_text() != shown)
+    eventually(lambda: bool((canvas(page) != first).mean() > 0.01))
+    page.locator("#study-viewer canvas").focus()
+    window = page.locator("#study-viewer [data-part=window]").inner_text()
+    page.keyboard.press("]")
+    assert page.locator("#study-viewer [data-part=window]").inner_text() != window
+    page.keyboard.press("4")
+    assert page.locator("#study-viewer [data-view=all]").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("n")
+    eventually(lambda: page.locator("#study-viewer [data-series]").nth(1).get_attribute("aria-pressed") == "true")
+
+
+def test_the_patients_left_is_on_the_right_of_the_screen(visit: Visit) -> None:
+    """A block on the patient's left, in every plane of DICOM and two orders of NIfTI axes: where it lies, and which letters stand where."""
+    page = visit()
+    for study in [*(f"dicom-{plane}" for plane in marked.PLANES), *(f"nifti-{name}" for name in marked.ORIENTATIONS)]:
+        opened(page, study)
+        page.evaluate(LOOK_AT_THE_MARK, list(marked.CENTRE))
+        for view in ("axial", "coronal", "sagittal"):
+            page.evaluate("() => { document.querySelector('#study-viewer .viewer').viewer.nv.written.length = 0 }")
+            page.locator(f"#study-viewer [data-view={view}]").click()
+            eventually(lambda: bool((canvas(page) > 200).mean() > 0.005))
+            picture = canvas(page)
+            rows, columns = np.median(np.argwhere(picture > 200), axis=0) / picture.shape
+            letters = dict(page.evaluate("() => document.querySelector('#study-viewer .viewer').viewer.nv.written"))
+            assert rows < 0.5, f"{study}, {view}: anterior, or superior, is up"
+            if view == "sagittal":
+                assert columns < 0.5, f"{study}: anterior is on the left of a sagittal picture"
+                assert letters["A"] < letters["P"], study
+            else:
+                assert columns > 0.52, f"{study}, {view}: left is on the right"
+                assert letters["R"] < letters["L"], study
+
+
+@pytest.mark.usefixtures("models")
+def test_a_draft_survives_a_reload_and_its_citation_opens_the_case(visit: Visit) -> None:
+    page = opened(visit())
+    page.wait_for_selector("#write-draft:enabled")
+    page.locator("#write-draft").click()
+    page.wait_for_selector("#draft .stages, #draft .badges, #draft .empty[role=status]")
+    page.reload()
+    page.wait_for_selector("#draft .badges")
+    text = page.locator("#draft").inner_text()
+    for part in ("Priority:", "FINDINGS", "IMPRESSION", "RECOMMENDATION", "Not assessed"):
+        assert part.lower() in text.lower()
+    assert page.locator("#draft .sentence .mark").count() > 2
+    assert not page.locator("#draft-reasoning ol").is_visible()
+    page.locator("#draft-reasoning summary").click()
+    assert page.locator("#draft-reasoning ol").is_visible()
+    page.locator("#draft ul a[href^='#case-']").first.click()
+    page.wait_for_selector("#case-viewer .pictures img")
+    page.wait_for_selector(f"#case-viewer {LOADED}")
+    assert canvas(page, "#case-viewer").max() > 100
+    page.locator("#case-viewer [data-part=close]").click()
+    page.wait_for_selector("#case-viewer .viewer", state="hidden")
+
+
+@pytest.mark.usefixtures("models")
+def test_stop_stops_the_draft(visit: Visit) -> None:
+    page = opened(visit())
+    choose_demo(page, 2)
+    page.locator("#write-draft").click()
+    page.wait_for_selector("#stop-draft:enabled")
+    page.locator("#stop-draft").click()
+    page.wait_for_selector("#draft .banner")
+    assert "Stopped" in page.locator("#draft").inner_text()
+    page.wait_for_selector("#write-draft:enabled")
+
+
+@pytest.mark.usefixtures("models")
+def test_two_people_never_see_each_others_text(visit: Visit) -> None:
+    one, two = opened(visit()), visit()
+    choose_demo(two, 2)
+    mine, other = "Is there haemorrhage in mine?", "Is there mass effect in the other?"
+    ask(one, mine)
+    ask(two, other)
+    ask(one, "Which similar cases support this?")
+    ask(one, "What did he have for breakfast?")
+    assert one.locator("#chat .bot").count() == 3
+    for page in (one, two):
+        page.reload()
+        page.wait_for_selector("#chat .bot")
+    assert mine in one.locator("#chat").inner_text()
+    assert mine not in two.locator("body").inner_text()
+    assert other not in one.locator("body").inner_text()
+
+
+def test_what_cannot_be_read_is_a_sentence_that_says_what_to_do(visit: Visit, running: Running, tmp_path: Path) -> None:
+    page = opened(visit())
+    page.locator("#add button").first.click()
+    files, folder = page.locator("#upload input").nth(1), page.locator("#upload input").nth(0)
+    said = page.locator("#upload [data-part=message]")
+    big = tmp_path / "big.zip"
+    with big.open("wb") as file:
+        file.truncate(5 * 1024**3)
+    files.set_input_files(big)
+    eventually(lambda: "5.0 GB; the limit is 2 GB" in said.inner_text())
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"PK\x03\x04 and then nothing")
+    photos = tmp_path / "holiday"
+    photos.mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 48), (200, 120, 40 * number)).save(photos / f"IMG_{number}.jpg")
+    for given, field in ((broken, files), (photos, folder)):
+        field.set_input_files(given)
+        page.wait_for_selector("#study-viewer .viewer[data-state=failed]")
+        message = page.locator("#study-viewer [data-part=message]").inner_text()
+        assert len(message) > 20
+        assert "Traceback" not in page.locator("body").inner_text()
+        opened(page, "nifti-RAS")
+    page.locator("#listed input").fill("../../etc")
+    page.keyboard.press("Enter")
+    page.locator("#pick").click()
+    eventually(lambda: "outside the studies folder" in page.locator("#trouble").inner_text())
+    assert not any(running.state.joinpath("uploads").iterdir())
+
+
+def test_a_zip_is_uploaded_read_and_shown(visit: Visit, tmp_path: Path) -> None:
+    page = opened(visit())
+    marked.write_dicom("axial", tmp_path / "one")
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        for file in (tmp_path / "one").iterdir():
+            archive.write(file, file.name)
+    page.locator("#add button").first.click()
+    page.locator("#upload input").nth(1).set_input_files(tmp_path / "study.zip")
+    page.wait_for_selector("#study-viewer [data-part=title]:has-text('Upload of')")
+    page.wait_for_selector(f"#study-viewer {LOADED}")
+    assert "1 sequence used" in page.locator("#intake").inner_text()
+
+
+@pytest.mark.usefixtures("models")
+@pytest.mark.skipif("PRIMA_TEST_DATA" not in os.environ, reason="PRIMA_TEST_DATA names no folder of real studies")
+def test_a_real_study_is_shown_and_clearly_not_diagnosed(visit: Visit) -> None:
+    page = opened(visit(), "real")
+    assert "4 sequences used" in page.locator("#intake").inner_text()
+    page.locator("#write-draft").click()
+    page.wait_for_selector("#draft .badges")
+    text = page.locator("#draft").inner_text()
+    assert "Not diagnosed." in text
+    assert "Priority: not assessed" in text
+    assert page.locator("#draft table").count() == 0
+    assert "Traceback" not in page.locator("body").inner_text()
