@@ -6,7 +6,6 @@ import os
 import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -114,7 +113,10 @@ def unpack(archive: Path, folder: Path) -> None:
                     target = target.with_name(f"{number}_{target.name}")
                 with target.open("wb") as sink:
                     budget -= _pour(bundle, member, sink, budget, archive)
-    except (zipfile.BadZipFile, OSError) as error:
+    except StudyError:
+        raise
+    except Exception as error:
+        # A damaged archive can fail anywhere in a parser.
         raise StudyError(f"Expected a readable zip; {archive} is damaged ({type(error).__name__}). Make it again.") from error
 
 
@@ -137,7 +139,9 @@ def _pour(bundle: zipfile.ZipFile, member: zipfile.ZipInfo, sink: IO[bytes], bud
                 if poured > budget:
                     raise _too_much(archive)
                 sink.write(block)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+    except UnsafeArchive:
+        raise
+    except Exception:
         sink.truncate(poured // 2)
     return poured
 

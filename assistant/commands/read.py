@@ -16,17 +16,22 @@ def read(
         list[Path], typer.Argument(metavar="PATH...", help="A folder, a zip, or image files (DICOM or NIfTI).", show_default=False)
     ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a study, one a line.")] = False,
+    files: Annotated[bool, typer.Option("--files", help="Tell of every file where it went (file names may name patients).")] = False,
 ) -> None:
     """Read studies and tell which series are used, which are not, and why."""
     import json
 
-    from encoder.reading import read_studies
+    from encoder.reading import intake
 
-    for number, study in enumerate(read_studies(paths)):
+    for number, taken in enumerate(intake(paths)):
+        went = sorted((str(file), outcome.reason or f"used: {outcome.name}") for outcome in taken.outcomes for file in outcome.files)
         if as_json:
-            print(json.dumps(as_object(study)))
+            told = as_object(taken.study)
+            print(json.dumps(told | {"files": [{"path": path, "went": where} for path, where in went]} if files else told))
         else:
-            print(("\n" if number else "") + as_table(study))
+            print(("\n" if number else "") + as_table(taken.study))
+            if files:
+                print("\n".join(["  FILES", *(f"  {path}: {where}" for path, where in went)]))
 
 
 def as_object(study: Study) -> dict[str, Any]:

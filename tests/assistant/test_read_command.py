@@ -51,6 +51,12 @@ def test_the_table_is_for_people(study: Path, monkeypatch: pytest.MonkeyPatch, c
     assert "not an image file (1 file)" in told
 
 
+def test_every_file_is_told(study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "read", str(study), "--files", "--json") == 0
+    told = {Path(entry["path"]).name: entry["went"] for entry in json.loads(capsys.readouterr().out)["files"]}
+    assert told == {"FLAIR.nii.gz": "used: FLAIR", "T1w.nii.gz": "used: T1w", "note.txt": "not an image file"}
+
+
 def test_bad_input_is_one_message_and_exit_code_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
