@@ -60,7 +60,7 @@ def field(anatomy: Anatomy, masses: tuple[Mass, ...]) -> Grid:
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int], waves: tuple[int, int, int], maps: int) -> Floats:
-    """Smooth noise of about unit variance (z, y, x, maps): random sums of the lowest `waves` cosines along each axis, the higher the weaker."""
+    """Smooth noise of about unit variance (z, y, x, maps): random sums of the lowest `waves` cosines of each axis."""
     strength = 1 / (1 + np.hypot(np.hypot(*np.ogrid[: waves[0], : waves[1]])[:, :, None], np.arange(waves[2])[None, None]))
     spectrum = rng.normal(size=(*waves, maps)) * (strength / np.sqrt((strength**2).sum() / 2.83))[..., None]
     for axis, (size, count) in enumerate(zip(shape, waves, strict=True)):
@@ -94,7 +94,8 @@ def _push(masses: tuple[Mass, ...], points: Floats) -> Floats:
     total = np.zeros_like(points)
     for mass in masses:
         total += mass.displacement(points)
-    return total * held[:, None]
+    total *= held[:, None]
+    return total
 
 
 def _growth(distance: Floats, grow: float) -> Floats:
@@ -109,7 +110,9 @@ def _growth(distance: Floats, grow: float) -> Floats:
 def _ventricle_field() -> tuple[Floats, Floats]:
     """Outward direction (n, 3) and signed distance (n,) from the ventricles at the nodes."""
     inside = atlas.load().channel("ventricle") > 0.5
-    signed = ndimage.distance_transform_edt(~inside, sampling=atlas.SPACING) - ndimage.distance_transform_edt(inside, sampling=atlas.SPACING)
+    signed = ndimage.distance_transform_edt(~inside, sampling=atlas.SPACING) - ndimage.distance_transform_edt(
+        inside, sampling=atlas.SPACING
+    )
     smooth = ndimage.gaussian_filter(signed, 1.6).astype(np.float32)
     gradient = np.stack(np.gradient(smooth, atlas.SPACING)[::-1])
     both = np.concatenate([gradient, smooth[None]]).astype(np.float32).reshape(4, -1).T

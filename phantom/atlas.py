@@ -27,17 +27,36 @@ CHANNELS = (*TISSUES, "ventricle", "depth", "ventricle distance")
 LOWEST = -44.0  # mm: nothing is placed below what every axial series covers
 FAR = 63.75  # mm at which the two distance channels saturate
 REGIONS = (
-    "outside", "frontal lobe", "parietal lobe", "temporal lobe", "occipital lobe", "insula", "basal ganglia", "thalamus", "corpus callosum",
-    "brainstem", "cerebellum", "ventricles", "frontal convexity", "parietal convexity", "middle cranial fossa", "occipital convexity",
-    "posterior fossa", "cerebellopontine angle", "sella",
-)  # fmt: skip
+    "outside",
+    "frontal lobe",
+    "parietal lobe",
+    "temporal lobe",
+    "occipital lobe",
+    "insula",
+    "basal ganglia",
+    "thalamus",
+    "corpus callosum",
+    "brainstem",
+    "cerebellum",
+    "ventricles",
+    "frontal convexity",
+    "parietal convexity",
+    "middle cranial fossa",
+    "occipital convexity",
+    "posterior fossa",
+    "cerebellopontine angle",
+    "sella",
+)
 
 INTRA_AXIAL, EXTRA_AXIAL = REGIONS[1:11], REGIONS[12:]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Several maps on one regular grid: values (node, map), nodes running over z, y, x; lower: LPS mm (z, y, x) of the first node; spacing in mm."""
+    """Several maps on one regular grid.
+
+    values: (node, map), nodes running over z, y, x. lower: LPS mm (z, y, x) of the first node. spacing: mm.
+    """
 
     values: Tensor
     shape: tuple[int, int, int]
@@ -82,7 +101,7 @@ class Atlas:
         return found
 
     def pick(self, rng: np.random.Generator, regions: Collection[str], tissue: str = "white", least: float = 0.6) -> NDArray[np.float64]:
-        """A random atlas point (x, y, z) in LPS mm on the patient's left, inside one of the regions, where the tissue has at least that fraction."""
+        """A random atlas point (x, y, z), LPS mm, on the patient's left, in one of the regions, with at least that much tissue."""
         index = _voxels(tuple(regions), tissue, least)
         z, y, x = index[:, int(rng.integers(index.shape[1]))]
         return np.array([x, y, z]) * SPACING + LOWER[::-1].astype(np.float64)

@@ -1,11 +1,12 @@
 """Build the phantom's atlas from the MNI152 template that nilearn carries (development only): `python -m phantom.build_atlas`.
 
-The template is skull-stripped; what lies outside the brain (meninges, bone, marrow, fat, orbits, sinuses, vessels) is drawn here from distances and
-landmarks. Everything is stored on one grid of 1.25 mm, axes (z, y, x), increasing towards Superior, Posterior, Left, as uint8.
+The template is skull-stripped; what lies outside the brain (meninges, bone, marrow, fat, orbits, sinuses, vessels) is drawn here from
+distances and landmarks. Everything is stored on one grid of 1.25 mm, axes (z, y, x) towards Superior, Posterior, Left, as uint8.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ VESSELS: list[tuple[float, list[Point]]] = [
 
 def _template() -> dict[str, Volume]:
     """T1, grey and white fractions on the atlas grid, from nilearn's package data (no download)."""
-    from nilearn import datasets
+    from nilearn import datasets  # type: ignore[import-untyped]
 
     images = {"t1": datasets.load_mni152_template, "grey": datasets.load_mni152_gm_template, "white": datasets.load_mni152_wm_template}
     x, y, z = _grid()
@@ -84,7 +85,9 @@ def _regions(grid: tuple[Volume, Volume, Volume], brain: Volume, white: Volume, 
     label = lobe.copy()
     for name in ("insula", "basal ganglia", "thalamus", "brainstem"):
         for centre, radii in ELLIPSOIDS[name]:
-            label[(_inside(grid, centre, radii) < 1) & (lobe != REGIONS.index("cerebellum") if name != "brainstem" else True)] = REGIONS.index(name)
+            label[(_inside(grid, centre, radii) < 1) & (lobe != REGIONS.index("cerebellum") if name != "brainstem" else True)] = (
+                REGIONS.index(name)
+            )
     ring = np.hypot((y + 4) / 36, (z - 4) / 22)
     label[(side < 14) & (z > 2) & (ring > 0.82) & (ring < 1.3) & (white > 0.4)] = REGIONS.index("corpus callosum")
     label[ventricles > 0.5] = REGIONS.index("ventricles")
@@ -100,18 +103,19 @@ def _regions(grid: tuple[Volume, Volume, Volume], brain: Volume, white: Volume, 
     return label
 
 
-def _tubes(grid: tuple[Volume, Volume, Volume]) -> Volume:
+def _tubes() -> Volume:
     """Arteries and dural sinuses as tubes along VESSELS, both sides, 0..1."""
     distance = np.full(SHAPE, 99.0, np.float32)
     seeds = np.ones(SHAPE, bool)
     for radius, path in VESSELS:
-        for start, end in zip(path[:-1], path[1:], strict=True):
+        for start, end in pairwise(path):
             steps = np.linspace(start, end, 40)
             for mirror in (1, -1):
                 seeds[_index(steps * (mirror, 1, 1))] = False
         distance = np.minimum(distance, ndimage.distance_transform_edt(seeds, sampling=SPACING) - radius)
         seeds[:] = True
-    return np.clip(0.5 - distance / SPACING, 0, 1)
+    tubes: Volume = np.clip(0.5 - distance / SPACING, 0, 1)
+    return tubes
 
 
 def _index(points: Volume) -> tuple[Volume, ...]:
@@ -155,8 +159,10 @@ def build() -> dict[str, Volume]:
     csf = np.clip(intracranial - grey - white, 0, 1)
 
     # the head below the skull's widest level keeps its outline (face, neck), narrowing downwards and backwards
-    level = int(round((-14 - LOWER[0]) / SPACING))
-    head = ndimage.distance_transform_edt(signed[level] > 0, sampling=SPACING) - ndimage.distance_transform_edt(signed[level] <= 0, sampling=SPACING)
+    level = round(float((-14 - LOWER[0]) / SPACING))
+    head = ndimage.distance_transform_edt(signed[level] > 0, sampling=SPACING) - ndimage.distance_transform_edt(
+        signed[level] <= 0, sampling=SPACING
+    )
     below = head[None] + np.clip(-14 - z, 0, 80) * np.where(y < -40, 0.55, np.where(np.abs(x) > 55, 0.25, 0.12))
     outer = np.where(z < -14, np.minimum(signed, below), signed)
     skin = 13.0 + 1.2 * uneven
@@ -173,7 +179,13 @@ def build() -> dict[str, Volume]:
     fat *= 1 - muscle
     # landmarks of the skull base: petrous bone, mastoid and sinuses, orbits
     petrous = np.clip(1.6 * (1 - _inside(grid, (40, -30, -42), (22, 12, 12))), 0, 1) * (1 - np.clip(brain + 0.2, 0, 1))
-    cells = [((50, -38, -48), (9, 12, 12)), ((0, 22, -40), (13, 11, 11)), ((6, 42, -38), (8, 22, 13)), ((33, 40, -62), (14, 16, 14)), ((8, 74, -8), (9, 5, 9))]
+    cells: list[tuple[Point, Point]] = [
+        ((50, -38, -48), (9, 12, 12)),
+        ((0, 22, -40), (13, 11, 11)),
+        ((6, 42, -38), (8, 22, 13)),
+        ((33, 40, -62), (14, 16, 14)),
+        ((8, 74, -8), (9, 5, 9)),
+    ]
     air = np.zeros(SHAPE, np.float32)
     for centre, radii in cells:
         air = np.maximum(air, np.clip(3 * (1 - _inside(grid, centre, radii)), 0, 1))
@@ -182,10 +194,12 @@ def build() -> dict[str, Volume]:
     orbit = np.clip(3 * (1 - _inside(grid, (30, 48, -36), (17, 26, 16))), 0, 1) * (intracranial < 0.05)
     nerve = ((np.abs(np.abs(x) - (16 + (y - 20) * 0.45)) < 2) & (np.abs(z + 34) < 3) & (y > 22) & (y < 50)).astype(np.float32)
 
-    vessel = _tubes(grid) * (intracranial > 0.5)
+    vessel = _tubes() * (intracranial > 0.5)
     midline = intracranial[:, :, SHAPE[2] // 2][:, :, None] * np.ones(SHAPE[2], np.float32)
     depth2d = ndimage.distance_transform_edt(midline[:, :, SHAPE[2] // 2] > 0.5, sampling=SPACING)[:, :, None]
-    sagittal_sinus = np.clip(0.5 + (3.0 - np.hypot(x, np.clip(depth2d - 3, -9, 99) * 0.9)) / SPACING, 0, 1) * midline * (z > 0) * (depth2d > 0)
+    sagittal_sinus = (
+        np.clip(0.5 + (3.0 - np.hypot(x, np.clip(depth2d - 3, -9, 99) * 0.9)) / SPACING, 0, 1) * midline * (z > 0) * (depth2d > 0)
+    )
     sagittal_sinus *= (y < 50) | (z > 20)
     vessel = np.maximum(vessel, sagittal_sinus * (depth2d < 8))
     falx = np.clip(0.9 - np.abs(x) / SPACING, 0, 1) * (intracranial > 0.5) * (brain < 0.55) * (z > 6) * (ventricles < 0.1)
@@ -206,15 +220,27 @@ def build() -> dict[str, Volume]:
     grey = grey - deep_grey
 
     channels = {"grey": grey, "white": white, "csf": csf, "deep grey": deep_grey, "ventricle": ventricles}
-    paint = [("muscle", muscle), ("fat", np.maximum(fat, 0)), ("bone", np.maximum(bone, petrous)), ("marrow", marrow), ("fat", orbit * (bone < 0.7)),
-             ("muscle", nerve), ("water", eye), (None, air), ("gland", gland), ("gland", choroid * 0.8), ("dura", falx), ("vessel", vessel)]  # fmt: skip
+    paint: list[tuple[str | None, Volume]] = [
+        ("muscle", muscle),
+        ("fat", np.maximum(fat, 0)),
+        ("bone", np.maximum(bone, petrous)),
+        ("marrow", marrow),
+        ("fat", orbit * (bone < 0.7)),
+        ("muscle", nerve),
+        ("water", eye),
+        (None, air),
+        ("gland", gland),
+        ("gland", choroid * 0.8),
+        ("dura", falx),
+        ("vessel", vessel),
+    ]
     layers = {name: np.zeros(SHAPE, np.float32) for name in CHANNELS if name not in channels} | channels
-    for name, fraction in paint:
+    for painted, fraction in paint:
         for other in CHANNELS:
-            if other not in ("ventricle", "depth", "ventricle distance", name):
+            if other not in ("ventricle", "depth", "ventricle distance", painted):
                 layers[other] = layers[other] * (1 - fraction)
-        if name:
-            layers[name] = layers[name] * (1 - fraction) + fraction
+        if painted:
+            layers[painted] = layers[painted] * (1 - fraction) + fraction
     layers["depth"] = np.clip(-signed, 0, 63.75) / 63.75
     away = ndimage.distance_transform_edt(ventricles < 0.5, sampling=SPACING)
     layers["ventricle distance"] = np.clip(away, 0, 63.75) / 63.75
@@ -234,7 +260,7 @@ def main(path: Path = PATH) -> None:
     built = build()
     stacked = np.stack([built[name] for name in CHANNELS])
     np.savez_compressed(path, channels=stacked, regions=built["regions"])
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")  # noqa: T201
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,9 @@ def save_nifti(voxels: NDArray[Any], affine: NDArray[np.float64], path: Path) ->
 
 def _new(folder: Path) -> Path:
     if folder.exists():
-        raise OutputExists(f"{folder} exists already: expected a folder that is not there yet. Choose another output folder or seed; nothing was written.")
+        raise OutputExists(
+            f"{folder} exists already: expected a folder that is not there yet. Choose another output folder or seed; nothing was written."
+        )
     folder.mkdir(parents=True)
     return folder
 
@@ -75,7 +77,13 @@ def _write_truth(phantom: Phantom, series: tuple[Rendered, ...], folder: Path) -
     said = truth(phantom).to_json()
     for finding in said["findings"]:
         finding["mask"] = f"masks/{finding['mask']}.nii.gz" if finding["mask"] else None
-    context = {"indication": phantom.indication, "description": phantom.description, "seed": phantom.seed, "mirror": phantom.mirror, "notice": NOTICE}
+    context = {
+        "indication": phantom.indication,
+        "description": phantom.description,
+        "seed": phantom.seed,
+        "mirror": phantom.mirror,
+        "notice": NOTICE,
+    }
     (folder / "truth.json").write_text(json.dumps(said | context, indent=1) + "\n", encoding="utf-8")
     grid = next((rendered for rendered in series if rendered.weighting is Weighting.T2), series[0])
     i, j, k = grid.voxels.shape
@@ -128,7 +136,13 @@ def _header(phantom: Phantom, rendered: Rendered, number: int) -> Dataset:
     ds.PatientAge, ds.PatientSex, ds.PatientComments = f"{phantom.patient.age:03d}Y", phantom.patient.sex, NOTICE
     ds.StudyInstanceUID, ds.SeriesInstanceUID = _uid(phantom.key), _uid(phantom.key, number)
     ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = _uid(phantom.key, "frame"), ""
-    ds.StudyDate, ds.StudyTime, ds.StudyID, ds.AccessionNumber, ds.ReferringPhysicianName = "20200101", "120000", str(phantom.seed), f"PH{phantom.seed}", ""
+    ds.StudyDate, ds.StudyTime, ds.StudyID, ds.AccessionNumber, ds.ReferringPhysicianName = (
+        "20200101",
+        "120000",
+        str(phantom.seed),
+        f"PH{phantom.seed}",
+        "",
+    )
     ds.SeriesTime = f"12{number:02d}00"
     ds.StudyDescription, ds.SeriesDescription, ds.ProtocolName = phantom.description, rendered.name, rendered.name
     ds.ReasonForTheRequestedProcedure = phantom.indication

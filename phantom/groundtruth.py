@@ -22,7 +22,10 @@ PUSHES = 3.0  # mm at a lesion's surface from which mass effect is reported
 
 @dataclass(frozen=True)
 class Labels:
-    """Truth on a grid (i, j, k): a bool mask for each finding or diagnosis with a place; regions uint8, index into region_names (0 = outside)."""
+    """Truth on a grid (i, j, k).
+
+    lesions: a bool mask for each finding or diagnosis with a place. regions: uint8, index into region_names (0 = outside).
+    """
 
     lesions: Mapping[str, NDArray[np.bool_]]
     regions: NDArray[np.uint8]
@@ -112,7 +115,9 @@ def seen_on(phantom: Phantom, weightings: tuple[Weighting, ...]) -> tuple[str, .
 def _of_lesion(phantom: Phantom, lesion: Lesion) -> Finding:
     size = round(lesion.size_mm, 1) if lesion.size_mm else None
     visible = seen_on(phantom, lesion.visible_on)
-    return Finding(lesion.name, phantom.side(lesion.side), lesion.region, size, lesion.name, visible, lesion.count, lesion.stage, lesion.enhancement)
+    return Finding(
+        lesion.name, phantom.side(lesion.side), lesion.region, size, lesion.name, visible, lesion.count, lesion.stage, lesion.enhancement
+    )
 
 
 def _effects(phantom: Phantom) -> list[Finding]:

@@ -18,8 +18,9 @@ FLUID = (Weighting.T2, Weighting.FLAIR)
 
 @dataclass(frozen=True)
 class Part:
-    """One compartment: `fraction` of the tissue replaces what lies `within` ("white", "brain", "intracranial", "csf", "ventricle") its shape.
+    """One compartment: `fraction` of the tissue replaces what lies within its shape.
 
+    within: what it may replace: "white", "brain", "intracranial", "csf", "ventricle" or "any".
     label: the taxonomy name whose mask this part belongs to; None for what has no mask of its own. Later parts paint over earlier ones.
     """
 
@@ -35,7 +36,7 @@ class Lesion:
     """One disease process of a patient.
 
     name: a diagnosis of the taxonomy. side: "left", "right", "midline", "bilateral". size_mm: largest diameter. count: number of foci.
-    enhancement: "none", "ring", "solid", "patchy". visible_on: weightings that show it where they were acquired; needs: any of these must be there.
+    enhancement: "none", "ring", "solid", "patchy". visible_on: weightings that show it where they were acquired.
     edema: a visible oedema goes with it (its mask is labelled "edema"). stage: such as "acute", "old"; "" where it does not apply.
     """
 
@@ -53,7 +54,6 @@ class Lesion:
     referral: tuple[str, ...] = ()
     priority: str = "medium"
     regions: tuple[str, ...] = ()
-
 
     def parts_of(self, label: str) -> tuple[Part, ...]:
         """The parts of one mask."""

@@ -16,7 +16,14 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 RESTRICTING = {"large_vessel_stroke", "lacunar_stroke", "brain_abscess", "lymphoma", "intracranial_hemorrhage", "subdural_hematoma"}
 BLEEDING = {"intracranial_hemorrhage", "subdural_hematoma", "cavernoma", "high_grade_glioma"}
 SECONDARY = {"edema", "mass_effect", "midline_shift", "ventriculomegaly", "cerebral_atrophy"}
-SERIES = {Weighting.T1: "T1", Weighting.T2: "T2", Weighting.FLAIR: "FLAIR", Weighting.DWI: "diffusion", Weighting.ADC: "ADC", Weighting.SWI: "susceptibility"}
+SERIES = {
+    Weighting.T1: "T1",
+    Weighting.T2: "T2",
+    Weighting.FLAIR: "FLAIR",
+    Weighting.DWI: "diffusion",
+    Weighting.ADC: "ADC",
+    Weighting.SWI: "susceptibility",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,12 @@ class Report:
 
     def text(self) -> str:
         """The whole report as in report.txt."""
-        parts = (("TECHNIQUE", self.technique), ("COMPARISON", self.comparison), ("FINDINGS", self.findings), ("IMPRESSION", self.impression))
+        parts = (
+            ("TECHNIQUE", self.technique),
+            ("COMPARISON", self.comparison),
+            ("FINDINGS", self.findings),
+            ("IMPRESSION", self.impression),
+        )
         return "\n\n".join(f"{head}:\n{body}" for head, body in parts) + "\n"
 
 
@@ -62,9 +74,12 @@ def compose(phantom: Phantom, variant: int = 0) -> Report:
     impression = _impression(rng, phantom, facts)
     sentences = (*findings, *impression)
     return Report(
-        _technique(rng, phantom), "None available.", " ".join(s.text for s in findings),
-        "\n".join(f"{number}. {s.text}" for number, s in enumerate(impression, 1)) if len(impression) > 1 else impression[0].text, sentences,
-    )  # fmt: skip
+        _technique(rng, phantom),
+        "None available.",
+        " ".join(s.text for s in findings),
+        "\n".join(f"{number}. {s.text}" for number, s in enumerate(impression, 1)) if len(impression) > 1 else impression[0].text,
+        sentences,
+    )
 
 
 def _found(rng: np.random.Generator, phantom: Phantom, fact: Finding) -> list[Sentence]:
@@ -112,7 +127,9 @@ def _absent(rng: np.random.Generator, phantom: Phantom) -> list[Sentence]:
         "subdural_hematoma": not names & {"subdural_hematoma", "arachnoid_cyst"},
         "cerebral_atrophy": phantom.anatomy.sulci < 1.0,
     }
-    enhancing = any(fact.enhancement != "none" for fact in facts) or bool(names & {"subdural_hematoma", "intracranial_hemorrhage", "cavernoma"})
+    enhancing = any(fact.enhancement != "none" for fact in facts) or bool(
+        names & {"subdural_hematoma", "intracranial_hemorrhage", "cavernoma"}
+    )
     sentences = []
     for subject, needs, phrasings in NORMAL_FINDINGS:
         about_signal = subject == "normal" and Weighting.FLAIR in needs
@@ -133,9 +150,13 @@ def _say(rng: np.random.Generator, section: str, phrasings: Sequence[str], fact:
     says_place = "{place}" in phrasing or "{Place}" in phrasing
     says_side = (says_place and fact.side in ("left", "right")) or "{side}" in phrasing or "{Side}" in phrasing
     return Sentence(
-        section, text, fact.name, fact.side if says_side else None,
-        fact.region if says_place or "{region}" in phrasing else None, fact.size_mm if "{size}" in phrasing else None,
-    )  # fmt: skip
+        section,
+        text,
+        fact.name,
+        fact.side if says_side else None,
+        fact.region if says_place or "{region}" in phrasing else None,
+        fact.size_mm if "{size}" in phrasing else None,
+    )
 
 
 def _technique(rng: np.random.Generator, phantom: Phantom) -> str:

@@ -1,7 +1,7 @@
 """The scanner: sampling the head on a series' grid, painting lesions, and the signal of every series.
 
-Points of a grid are mapped to the head's frame (position of the head), then through the head's backward field to the atlas. Tissue fractions are
-sampled once per grid and shared by the series on it; a series is a weighted sum of fractions, then blur, receive field and noise.
+Points of a grid are mapped to the head's frame (position of the head), then through the head's backward field to the atlas. Tissue
+fractions are sampled once per grid and shared by the series on it; a series is a weighted sum of fractions, blur, receive field, noise.
 """
 
 from __future__ import annotations
@@ -78,17 +78,28 @@ def render(phantom: Phantom, noise: bool = True) -> tuple[Rendered, ...]:
         affine, shape = geometry(phantom.style, plan.plane)
         if plan.plane not in maps:
             maps[plan.plane] = sample_head(phantom, backward, affine, shape)
-        values = _image(maps[plan.plane], plan, phantom.style, affine, shape, index if noise else None)
+        values = _image(maps[plan.plane], plan, phantom.style, shape, index if noise else None)
         if phantom.mirror:
             axis = 2 if plan.plane == "axial" else 0
             affine, values = mirrored(affine, shape, axis), np.flip(values, axis)
         sequence = plan.sequence
         series.append(
             Rendered(
-                plan.name, np.ascontiguousarray(values.transpose(2, 1, 0)), affine, plan.plane, sequence.weighting, sequence.tr, sequence.te, sequence.ti,
-                sequence.b_value if sequence.weighting is Weighting.DWI else None, sequence.flip, sequence.contrast, phantom.style.tesla,
-                phantom.style.vendor, phantom.style.thickness,
-            )  # fmt: skip
+                plan.name,
+                np.ascontiguousarray(values.transpose(2, 1, 0)),
+                affine,
+                plan.plane,
+                sequence.weighting,
+                sequence.tr,
+                sequence.te,
+                sequence.ti,
+                sequence.b_value if sequence.weighting is Weighting.DWI else None,
+                sequence.flip,
+                sequence.contrast,
+                phantom.style.tesla,
+                phantom.style.vendor,
+                phantom.style.thickness,
+            )
         )
     return tuple(series)
 
@@ -132,7 +143,7 @@ def head_frame(style: Style) -> NDArray[np.float64]:
 def sample_head(phantom: Phantom, backward: Grid, affine: NDArray[np.float64], shape: tuple[int, int, int]) -> Maps:
     """Tissue fractions and lesion masks of the unmirrored head on a grid (i, j, k), within the head's bounding box."""
     to_head = head_frame(phantom.style) @ affine
-    low, high = _index_box(np.linalg.inv(to_head), HEAD, (0, 0, 0), shape)
+    low, high = _index_box(_inverse(to_head), HEAD, (0, 0, 0), shape)
     axes = [np.arange(a, b, dtype=np.float32) for a, b in zip(low, high, strict=True)]
     k, j, i = np.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
     matrix = to_head.astype(np.float32)
@@ -148,7 +159,7 @@ def sample_head(phantom: Phantom, backward: Grid, affine: NDArray[np.float64], s
     _fold(fractions, found[:, atlas.CHANNELS.index("ventricle")], moved[:, 3:], phantom.anatomy.sulci)
     around = Surroundings(found[:, atlas.CHANNELS.index("depth")], found[:, atlas.CHANNELS.index("ventricle distance")])
     masks: dict[str, NDArray[np.bool_]] = {}
-    to_index = np.linalg.inv(to_head)
+    to_index = _inverse(to_head)
     room = _room(fractions, found) if phantom.lesions else {}
     for lesion in phantom.lesions:
         for part in lesion.parts:
@@ -157,7 +168,9 @@ def sample_head(phantom: Phantom, backward: Grid, affine: NDArray[np.float64], s
     return Maps(window, size, tissues, fractions, masks, source)
 
 
-def _index_box(to_index: NDArray[np.float64], box: Box, low: tuple[int, ...], high: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _index_box(
+    to_index: NDArray[np.float64], box: Box, low: tuple[int, ...], high: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Index bounds (i, j, k), upper exclusive, of a box of the head's frame, clipped to low..high."""
     corners = np.array([[x, y, z, 1] for x in (box[0][0], box[1][0]) for y in (box[0][1], box[1][1]) for z in (box[0][2], box[1][2])])
     index = (corners @ to_index.T)[:, :3]
@@ -166,8 +179,12 @@ def _index_box(to_index: NDArray[np.float64], box: Box, low: tuple[int, ...], hi
     return tuple(int(v) for v in first), tuple(int(v) for v in last)
 
 
+def _inverse(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.inv(affine), np.float64)
+
+
 def _fold(fractions: Floats, ventricle: Floats, folding: Floats, sulci: float) -> None:
-    """Turn the average's soft grey, white and csf into one person's: sharper, shifted by smooth noise, sulci narrower or wider; in place."""
+    """Turn the average's soft grey, white and csf into one person's, in place: sharper, shifted by noise, sulci narrower or wider."""
     parts = fractions[:, :3]  # grey, white, csf
     total = parts.sum(1)
     mixed = np.flatnonzero((total > 0.01) & (parts.max(1) < 0.995 * total))
@@ -187,9 +204,17 @@ def _room(fractions: Floats, found: Floats) -> dict[str, Floats]:
 
 
 def _paint(
-    part: Part, fractions: Floats, room: dict[str, Floats], tissues: tuple[str, ...], masks: dict[str, NDArray[np.bool_]],
-    points: Floats, around: Surroundings, to_index: NDArray[np.float64], low: tuple[int, ...], size: tuple[int, int, int],
-) -> None:  # fmt: skip
+    part: Part,
+    fractions: Floats,
+    room: dict[str, Floats],
+    tissues: tuple[str, ...],
+    masks: dict[str, NDArray[np.bool_]],
+    points: Floats,
+    around: Surroundings,
+    to_index: NDArray[np.float64],
+    low: tuple[int, ...],
+    size: tuple[int, int, int],
+) -> None:
     """Let one part replace its share of what is there, and enter it into its mask."""
     first, last = _index_box(to_index, part.shape.box(), low, tuple(a + n for a, n in zip(low, size[::-1], strict=True)))
     if any(b <= a for a, b in zip(first, last, strict=True)):
@@ -207,7 +232,7 @@ def _paint(
         known[where[mask > INSIDE_MASK]] = True
 
 
-def _image(maps: Maps, plan: SeriesPlan, style: Style, affine: NDArray[np.float64], shape: tuple[int, int, int], noisy: int | None) -> NDArray[np.int16]:
+def _image(maps: Maps, plan: SeriesPlan, style: Style, shape: tuple[int, int, int], noisy: int | None) -> NDArray[np.int16]:
     """One series as stored, int16 (k, j, i)."""
     sequence = plan.sequence
     rng = np.random.default_rng([style.seed, noisy or 0])
@@ -229,7 +254,9 @@ def _image(maps: Maps, plan: SeriesPlan, style: Style, affine: NDArray[np.float6
     white = abs(signal(at_field(TISSUES["white"], style.tesla), sequence))
     if noisy is not None:
         sigma = np.float32(plan.noise * white)
-        full = np.hypot(full + sigma * rng.standard_normal(full.shape, dtype=np.float32), sigma * rng.standard_normal(full.shape, dtype=np.float32))
+        full = np.hypot(
+            full + sigma * rng.standard_normal(full.shape, dtype=np.float32), sigma * rng.standard_normal(full.shape, dtype=np.float32)
+        )
     return np.clip(full * np.float32(style.scale / white), 0, 32767).astype(np.int16)
 
 

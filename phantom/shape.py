@@ -28,7 +28,7 @@ class Shape(Protocol):
         """Lower and upper corner, LPS mm, outside of which the mask is zero."""
         ...
 
-    def mask(self, points: Floats, around: Surroundings) -> Floats:
+    def mask(self, points: Floats, around: Surroundings, /) -> Floats:
         """Fraction 0..1 at points (n, 3), LPS mm in the head's frame."""
         ...
 
@@ -42,7 +42,7 @@ def waves(points: Floats, seed: int, wavelength: float, count: int = 7) -> Float
     total = np.zeros(len(points), np.float32)
     for direction, phase in zip(directions.astype(np.float32), phases.astype(np.float32), strict=True):
         total += np.cos(points @ direction + phase)
-    return total * np.float32(np.sqrt(2 / count))
+    return np.asarray(total * np.float32(np.sqrt(2 / count)), np.float32)
 
 
 def _ramp(signed_mm: Floats, softness: float) -> Floats:
@@ -70,7 +70,7 @@ class Blob:
         low, high = (tuple(c + sign * reach for c in self.centre) for sign in (-1, 1))
         return low, high  # type: ignore[return-value]
 
-    def mask(self, points: Floats, around: Surroundings) -> Floats:
+    def mask(self, points: Floats, _around: Surroundings, /) -> Floats:
         """1 inside, soft at the surface."""
         offset = points - np.asarray(self.centre, np.float32)
         size = float(np.mean(self.radii))
@@ -86,7 +86,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Wedge:
-    """An arterial territory: a cone from its apex along a direction, of a given half angle (radians) and length (mm), with an uneven edge."""
+    """An arterial territory: a cone from its apex along a direction, angle = half its opening (radians), length in mm, edge uneven."""
 
     apex: Point
     direction: Point
@@ -101,7 +101,7 @@ class Wedge:
         low, high = (tuple(a + sign * (self.length + 6) for a in self.apex) for sign in (-1, 1))
         return low, high  # type: ignore[return-value]
 
-    def mask(self, points: Floats, around: Surroundings) -> Floats:
+    def mask(self, points: Floats, _around: Surroundings, /) -> Floats:
         """1 inside, soft at the surface."""
         axis = np.asarray(self.direction, np.float32)
         axis = axis / np.linalg.norm(axis)
@@ -110,12 +110,16 @@ class Wedge:
         across = offset - along[:, None] * axis
         across[:, 2] /= np.float32(self.flatness)
         edge = np.tan(np.float32(self.angle)) * along + 3 * waves(points, self.seed, 14.0)
-        return _ramp(edge - np.linalg.norm(across, axis=1), self.softness) * np.clip(along / 4, 0, 1) * _ramp(self.length - along, self.softness)
+        return (
+            _ramp(edge - np.linalg.norm(across, axis=1), self.softness)
+            * np.clip(along / 4, 0, 1)
+            * _ramp(self.length - along, self.softness)
+        )
 
 
 @dataclass(frozen=True)
 class Crescent:
-    """A collection under the skull: `thickness` mm at its centre (a point on the inner table), thinning out over `spread` mm, on one side."""
+    """A collection under the skull, on one side: `thickness` mm at its centre (a point on the inner table), thinning over `spread` mm."""
 
     centre: Point
     thickness: float
@@ -131,13 +135,15 @@ class Crescent:
         across = sorted((side * 1.5, x + side * 40))
         return (across[0], y - self.spread, z - self.spread), (across[1], y + self.spread, z + self.spread)
 
-    def mask(self, points: Floats, around: Surroundings) -> Floats:
+    def mask(self, points: Floats, around: Surroundings, /) -> Floats:
         """1 between the inner table (or `inner` of the thickness, for a membrane) and the collection's inner edge."""
         away = np.linalg.norm(points - np.asarray(self.centre, np.float32), axis=1) / np.float32(self.spread)
         profile = np.sqrt(np.clip(1 - away**2, 0, 1)) * np.clip((1 - away) * 4, 0, 1)
         thick = np.float32(self.thickness) * profile * (1 + np.float32(0.12) * waves(points, self.seed, 25.0))
         keep = _ramp(thick - around.depth, self.softness) * np.clip(thick, 0, 1) * (around.depth > 0.3)
-        return keep * (_ramp(around.depth - np.float32(self.inner) * thick, self.softness) if self.inner else 1)
+        if self.inner:
+            keep = keep * _ramp(around.depth - np.float32(self.inner) * thick, self.softness)
+        return np.asarray(keep, np.float32)
 
 
 @dataclass(frozen=True)
@@ -153,27 +159,11 @@ class VentricleRim:
         """Around the lateral ventricles."""
         return (-58.0, -62.0, -6.0), (58.0, 82.0, 60.0)
 
-    def mask(self, points: Floats, around: Surroundings) -> Floats:
+    def mask(self, points: Floats, around: Surroundings, /) -> Floats:
         """1 within the rim."""
         horns = np.clip(np.abs(points[:, 1] - 8) / 40, 0, 1)
         width = np.float32(self.width) * (0.6 + horns + np.float32(self.unevenness) * waves(points, self.seed, 18.0))
         return _ramp(width - around.ventricle_distance, self.softness) * np.clip(width, 0, 1)
-
-
-@dataclass(frozen=True)
-class Dependent:
-    """Everything behind a level (LPS y, mm): layered blood in the ventricles."""
-
-    level: float
-    softness: float = 1.5
-
-    def box(self) -> Box:
-        """Around the lateral ventricles."""
-        return (-45.0, self.level - 2, -30.0), (45.0, 80.0, 40.0)
-
-    def mask(self, points: Floats, around: Surroundings) -> Floats:
-        """1 behind the level."""
-        return _ramp(points[:, 1] - np.float32(self.level), self.softness)
 
 
 @dataclass(frozen=True)
@@ -190,4 +180,4 @@ class Mass:
         distance = np.linalg.norm(offset, axis=1)
         outside = np.exp(-np.clip(distance - self.radius, 0, None) / np.float32(18 + 0.8 * self.radius))
         size = np.float32(self.push) * np.minimum(distance / np.float32(self.radius), 1) * outside
-        return offset * (size / np.maximum(distance, np.float32(1e-3)))[:, None]
+        return np.asarray(offset * (size / np.maximum(distance, np.float32(1e-3)))[:, None], np.float32)

@@ -25,16 +25,45 @@ WIDE_VENTRICLES = 4.0  # mm of outward growth from which ventriculomegaly is rep
 WIDE_SULCI = 1.3  # log odds of csf from which atrophy is reported; normal heads stay below 0.8
 VISIBLE_SHIFT = 3.0  # mm of midline displacement
 INDICATIONS = (
-    "headache", "headache", "headache", "dizziness", "seizure", "first seizure", "weakness", "numbness", "visual disturbance", "confusion", "memory problems",
-    "gait disturbance", "abnormal CT", "follow-up", "nausea and vomiting", "speech difficulty", "hearing loss", "syncope", "rule out intracranial lesion",
+    "headache",
+    "headache",
+    "headache",
+    "dizziness",
+    "seizure",
+    "first seizure",
+    "weakness",
+    "numbness",
+    "visual disturbance",
+    "confusion",
+    "memory problems",
+    "gait disturbance",
+    "abnormal CT",
+    "follow-up",
+    "nausea and vomiting",
+    "speech difficulty",
+    "hearing loss",
+    "syncope",
+    "rule out intracranial lesion",
     "neurological deficit",
-)  # fmt: skip
+)
 OFTEN = {
-    "high_grade_glioma": "seizure", "low_grade_glioma": "seizure", "lymphoma": "confusion", "brain_metastasis": "headache", "meningioma": "headache",
-    "schwannoma": "hearing loss", "pituitary_adenoma": "visual disturbance", "brain_abscess": "headache", "large_vessel_stroke": "weakness",
-    "lacunar_stroke": "weakness", "intracranial_hemorrhage": "weakness", "subdural_hematoma": "confusion", "cavernoma": "seizure",
-    "multiple_sclerosis": "numbness", "small_vessel_disease": "memory problems", "arachnoid_cyst": "headache",
-}  # fmt: skip
+    "high_grade_glioma": "seizure",
+    "low_grade_glioma": "seizure",
+    "lymphoma": "confusion",
+    "brain_metastasis": "headache",
+    "meningioma": "headache",
+    "schwannoma": "hearing loss",
+    "pituitary_adenoma": "visual disturbance",
+    "brain_abscess": "headache",
+    "large_vessel_stroke": "weakness",
+    "lacunar_stroke": "weakness",
+    "intracranial_hemorrhage": "weakness",
+    "subdural_hematoma": "confusion",
+    "cavernoma": "seizure",
+    "multiple_sclerosis": "numbness",
+    "small_vessel_disease": "memory problems",
+    "arachnoid_cyst": "headache",
+}
 
 
 @dataclass(frozen=True)
@@ -112,9 +141,9 @@ def sample(
 ) -> Phantom:
     """Draw a study from its seed alone.
 
-    diagnosis: a name of phantom.lesions.DIAGNOSES, or "normal"; None draws one (about one in seven is normal, one in six has a second disease).
-    style: an acquisition in place of the drawn one. mirror: the exact mirror image of the same seed. companion: a second diagnosis.
-    drop: weightings that were not acquired.
+    diagnosis: a name of DIAGNOSES, or "normal"; None draws one (about one in seven is normal, one in six has a second disease).
+    companion: a second diagnosis. style: an acquisition in place of the drawn one; drop: weightings that were not acquired.
+    mirror: the exact mirror image of the same seed.
     Raises UnknownDiagnosis.
     """
     for name in (diagnosis, companion):

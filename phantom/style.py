@@ -1,4 +1,4 @@
-"""How a study is acquired: vendor, field, geometry, noise, and which series under which names. Drawn apart from the patient: it says nothing of disease."""
+"""How a study is acquired: vendor, field, geometry, noise, series and their names. Drawn apart from the disease: it tells nothing of it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,46 @@ MODELS = {"Siemens": "Avanto fit", "GE": "Signa HDxt", "Philips": "Ingenia", "Ca
 W = Weighting
 NAMES: dict[str, dict[Weighting | str, tuple[str, ...]]] = {
     "Siemens": {
-        W.T1: ("t1_se_tra", "t1_tse_tra_5mm"), W.T2: ("t2_tse_tra", "t2_tse_tra_512_5mm"), W.FLAIR: ("t2_tirm_tra_dark-fluid", "flair_tra_fs"),
-        W.DWI: ("ep2d_diff_b1000_TRACEW", "ep2d_diff_3scan_trace_TRACEW"), W.ADC: ("ep2d_diff_b1000_ADC", "ep2d_diff_3scan_trace_ADC"),
-        W.SWI: ("t2_fl2d_tra_hemo", "SWI_Images"), W.T1_POST: ("t1_se_tra_KM", "t1_tse_tra_post_gad"), "sagittal": ("t1_se_sag", "t1_tse_sag"),
+        W.T1: ("t1_se_tra", "t1_tse_tra_5mm"),
+        W.T2: ("t2_tse_tra", "t2_tse_tra_512_5mm"),
+        W.FLAIR: ("t2_tirm_tra_dark-fluid", "flair_tra_fs"),
+        W.DWI: ("ep2d_diff_b1000_TRACEW", "ep2d_diff_3scan_trace_TRACEW"),
+        W.ADC: ("ep2d_diff_b1000_ADC", "ep2d_diff_3scan_trace_ADC"),
+        W.SWI: ("t2_fl2d_tra_hemo", "SWI_Images"),
+        W.T1_POST: ("t1_se_tra_KM", "t1_tse_tra_post_gad"),
+        "sagittal": ("t1_se_sag", "t1_tse_sag"),
     },
     "GE": {
-        W.T1: ("AX T1", "Ax T1 SE"), W.T2: ("AX T2 FSE", "Ax T2 PROPELLER"), W.FLAIR: ("AX FLAIR", "Ax T2 FLAIR"), W.DWI: ("AX DWI B1000", "DWI"),
-        W.ADC: ("ADC (10^-6 mm2/s)", "Apparent Diffusion Coefficient"), W.SWI: ("AX SWAN", "AX T2* GRE"), W.T1_POST: ("AX T1 +C", "Ax T1 POST GAD"),
+        W.T1: ("AX T1", "Ax T1 SE"),
+        W.T2: ("AX T2 FSE", "Ax T2 PROPELLER"),
+        W.FLAIR: ("AX FLAIR", "Ax T2 FLAIR"),
+        W.DWI: ("AX DWI B1000", "DWI"),
+        W.ADC: ("ADC (10^-6 mm2/s)", "Apparent Diffusion Coefficient"),
+        W.SWI: ("AX SWAN", "AX T2* GRE"),
+        W.T1_POST: ("AX T1 +C", "Ax T1 POST GAD"),
         "sagittal": ("SAG T1", "Sag T1 FLAIR"),
     },
     "Philips": {
-        W.T1: ("T1W_SE", "T1W_TSE_AX"), W.T2: ("T2W_TSE", "T2W_TSE_AX"), W.FLAIR: ("FLAIR_longTR", "T2W_FLAIR"), W.DWI: ("DWI_b1000", "sDWI_SSh"),
-        W.ADC: ("dADC", "ADC_map"), W.SWI: ("SWIp", "T2W_FFE"), W.T1_POST: ("T1W_SE +GAD", "sT1W_TSE GADO"), "sagittal": ("T1W_SE_SAG", "sT1W_SAG"),
+        W.T1: ("T1W_SE", "T1W_TSE_AX"),
+        W.T2: ("T2W_TSE", "T2W_TSE_AX"),
+        W.FLAIR: ("FLAIR_longTR", "T2W_FLAIR"),
+        W.DWI: ("DWI_b1000", "sDWI_SSh"),
+        W.ADC: ("dADC", "ADC_map"),
+        W.SWI: ("SWIp", "T2W_FFE"),
+        W.T1_POST: ("T1W_SE +GAD", "sT1W_TSE GADO"),
+        "sagittal": ("T1W_SE_SAG", "sT1W_SAG"),
     },
     "Canon": {
-        W.T1: ("Ax T1", "T1 SE Axial"), W.T2: ("Ax T2", "T2 FSE Axial"), W.FLAIR: ("Ax FLAIR", "FLAIR Axial"), W.DWI: ("Ax DWI 1000", "DWI b=1000"),
-        W.ADC: ("ADC", "Ax ADC"), W.SWI: ("Ax FSBB", "T2* Axial"), W.T1_POST: ("Ax T1 Gd", "T1 SE Axial post"), "sagittal": ("Sag T1", "T1 SE Sagittal"),
+        W.T1: ("Ax T1", "T1 SE Axial"),
+        W.T2: ("Ax T2", "T2 FSE Axial"),
+        W.FLAIR: ("Ax FLAIR", "FLAIR Axial"),
+        W.DWI: ("Ax DWI 1000", "DWI b=1000"),
+        W.ADC: ("ADC", "Ax ADC"),
+        W.SWI: ("Ax FSBB", "T2* Axial"),
+        W.T1_POST: ("Ax T1 Gd", "T1 SE Axial post"),
+        "sagittal": ("Sag T1", "T1 SE Sagittal"),
     },
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -79,14 +101,24 @@ def draw_style(rng: np.random.Generator, vendor: str | None = None) -> Style:
     x, y, z = rng.normal(0, 1.0, 3)
     a, b, c = rng.normal(0, 1.0, 3)
     return Style(
-        vendor=vendor, tesla=tesla, matrix=int(rng.choice([160, 192, 256], p=[0.5, 0.35, 0.15])), field_of_view=float(rng.choice([220.0, 230.0, 240.0])),
-        slices=slices, spacing=spacing, thickness=round(spacing - float(rng.uniform(0.0, 1.0)), 1), tilt=(0.05 * a, 0.03 * b, 0.03 * c),
-        offset=(3 * x, 4 * y, float(np.clip(2 * z, -4, 4))), bias=float(rng.uniform(0.03, 0.14)), blur=float(rng.uniform(0.3, 0.9)),
-        scale=float(rng.uniform(250, 900)), seed=int(rng.integers(2**31)), series=_series(rng, vendor, tesla, noise),
-    )  # fmt: skip
+        vendor=vendor,
+        tesla=tesla,
+        matrix=int(rng.choice([160, 192, 256], p=[0.5, 0.35, 0.15])),
+        field_of_view=float(rng.choice([220.0, 230.0, 240.0])),
+        slices=slices,
+        spacing=spacing,
+        thickness=round(spacing - float(rng.uniform(0.0, 1.0)), 1),
+        tilt=(0.05 * a, 0.03 * b, 0.03 * c),
+        offset=(3 * x, 4 * y, float(np.clip(2 * z, -4, 4))),
+        bias=float(rng.uniform(0.03, 0.14)),
+        blur=float(rng.uniform(0.3, 0.9)),
+        scale=float(rng.uniform(250, 900)),
+        seed=int(rng.integers(2**31)),
+        series=_series(rng, vendor, noise),
+    )
 
 
-def _series(rng: np.random.Generator, vendor: str, tesla: float, noise: float) -> tuple[SeriesPlan, ...]:
+def _series(rng: np.random.Generator, vendor: str, noise: float) -> tuple[SeriesPlan, ...]:
     """The protocol: the usual five, often ADC, sometimes T2*, sometimes a sagittal; now and then one or two missing."""
     protocol: list[Weighting] = [W.T1, W.T2, W.FLAIR, W.DWI]
     if rng.random() < 0.7:
@@ -102,16 +134,16 @@ def _series(rng: np.random.Generator, vendor: str, tesla: float, noise: float) -
         if gone is W.DWI and W.ADC in protocol:
             protocol.remove(W.ADC)
     chosen = int(rng.integers(2))
-    plans = [SeriesPlan(NAMES[vendor][w][chosen], _sequence(rng, w, tesla), "axial", noise * _NOISE[w]) for w in protocol]
+    plans = [SeriesPlan(NAMES[vendor][w][chosen], draw_sequence(rng, w), "axial", noise * _NOISE[w]) for w in protocol]
     if rng.random() < 0.25:
-        plans.insert(0, SeriesPlan(NAMES[vendor]["sagittal"][chosen], _sequence(rng, W.T1, tesla), "sagittal", noise))
+        plans.insert(0, SeriesPlan(NAMES[vendor]["sagittal"][chosen], draw_sequence(rng, W.T1), "sagittal", noise))
     return tuple(plans)
 
 
 _NOISE = {W.T1: 1.0, W.T2: 0.8, W.FLAIR: 1.2, W.DWI: 2.0, W.ADC: 2.0, W.SWI: 1.2, W.T1_POST: 1.0}
 
 
-def _sequence(rng: np.random.Generator, weighting: Weighting, tesla: float) -> Sequence:
+def draw_sequence(rng: np.random.Generator, weighting: Weighting) -> Sequence:
     """Parameters within the usual range of a contrast."""
     if weighting in (W.T1, W.T1_POST):
         return Sequence(weighting, float(rng.integers(450, 620)), float(rng.integers(8, 14)))
@@ -119,7 +151,9 @@ def _sequence(rng: np.random.Generator, weighting: Weighting, tesla: float) -> S
         return Sequence(weighting, float(rng.integers(4000, 6200)), float(rng.integers(88, 112)))
     if weighting is W.FLAIR:
         tr = float(rng.integers(8500, 10000))
-        return Sequence(weighting, tr, float(rng.integers(100, 128)), ti=round(null_time(TISSUES["csf"].t1, tr) + float(rng.uniform(-60, 20))))
+        return Sequence(
+            weighting, tr, float(rng.integers(100, 128)), ti=round(null_time(TISSUES["csf"].t1, tr) + float(rng.uniform(-60, 20)))
+        )
     if weighting is W.SWI:
         return Sequence(weighting, float(rng.integers(550, 750)), float(rng.integers(18, 26)), flip=20.0)
     return Sequence(weighting, float(rng.integers(4500, 6500)), float(rng.integers(75, 98)), b_value=1000.0)

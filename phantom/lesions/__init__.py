@@ -45,8 +45,12 @@ RECIPES: dict[str, Recipe] = {
     "subdural_hematoma": Recipe(subdural_hematoma, (50, 90), 0.38, OLD),
     "cavernoma": Recipe(cavernoma, (18, 65), 0.52, ("meningioma",)),
     "multiple_sclerosis": Recipe(multiple_sclerosis, (20, 52), 0.7, ("arachnoid_cyst",)),
-    "small_vessel_disease": Recipe(small_vessel_disease, (55, 88), 0.5, ("meningioma", "arachnoid_cyst", "schwannoma", "old large_vessel_stroke")),
+    "small_vessel_disease": Recipe(
+        small_vessel_disease, (55, 88), 0.5, ("meningioma", "arachnoid_cyst", "schwannoma", "old large_vessel_stroke")
+    ),
     "arachnoid_cyst": Recipe(arachnoid_cyst, (18, 70), 0.42),
 }
-COMPANIONS: dict[str, Callable[[Scene], Lesion]] = {name: recipe.draw for name, recipe in RECIPES.items()} | {"old large_vessel_stroke": old_large_vessel_stroke}
+COMPANIONS: dict[str, Callable[[Scene], Lesion]] = {name: recipe.draw for name, recipe in RECIPES.items()} | {
+    "old large_vessel_stroke": old_large_vessel_stroke
+}
 DIAGNOSES = tuple(RECIPES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from phantom import atlas
-from phantom.lesion import ALL, FLUID, Lesion, Part, Scene, towards
+from phantom.lesion import ALL, Lesion, Part, Scene, towards
 from phantom.shape import Blob, Crescent, Mass, Point
 from phantom.signal import Weighting
 
@@ -43,10 +43,18 @@ def meningioma(scene: Scene) -> Lesion:
         size = radius * 0.3
         parts.append(Part("meningioma", "calcification", Blob(centre, (size,) * 3, 0.3, scene.seed()), "intracranial", 0.8))
     return Lesion(
-        "meningioma", scene.side, region, 2 * radius, tuple(parts), (Mass(centre, radius, 0.3 * radius),), enhancement="solid", edema=swollen,
-        visible_on=(Weighting.T1_POST, Weighting.T2, Weighting.FLAIR, Weighting.T1), referral=("neurosurgery",),
+        "meningioma",
+        scene.side,
+        region,
+        2 * radius,
+        tuple(parts),
+        (Mass(centre, radius, 0.3 * radius),),
+        enhancement="solid",
+        edema=swollen,
+        visible_on=(Weighting.T1_POST, Weighting.T2, Weighting.FLAIR, Weighting.T1),
+        referral=("neurosurgery",),
         priority="medium" if swollen or radius > 17 else "low",
-    )  # fmt: skip
+    )
 
 
 def schwannoma(scene: Scene) -> Lesion:
@@ -61,11 +69,21 @@ def schwannoma(scene: Scene) -> Lesion:
     ]
     if radius > 9 and scene.chance(0.5):
         size = radius * scene.between(0.3, 0.45)
-        parts.append(Part("schwannoma", "cyst fluid", Blob(towards(centre, (0, 60, centre[2]), size), (size,) * 3, 0.15, scene.seed()), "any"))
+        parts.append(
+            Part("schwannoma", "cyst fluid", Blob(towards(centre, (0, 60, centre[2]), size), (size,) * 3, 0.15, scene.seed()), "any")
+        )
     return Lesion(
-        "schwannoma", scene.side, "cerebellopontine angle", 2 * radius, tuple(parts), (Mass(centre, radius, 0.4 * radius),), enhancement="solid",
-        visible_on=(Weighting.T1_POST, Weighting.T2, Weighting.FLAIR), referral=("neurosurgery", "ENT"), priority="medium" if radius > 11 else "low",
-    )  # fmt: skip
+        "schwannoma",
+        scene.side,
+        "cerebellopontine angle",
+        2 * radius,
+        tuple(parts),
+        (Mass(centre, radius, 0.4 * radius),),
+        enhancement="solid",
+        visible_on=(Weighting.T1_POST, Weighting.T2, Weighting.FLAIR),
+        referral=("neurosurgery", "ENT"),
+        priority="medium" if radius > 11 else "low",
+    )
 
 
 def pituitary_adenoma(scene: Scene) -> Lesion:
@@ -79,13 +97,21 @@ def pituitary_adenoma(scene: Scene) -> Lesion:
         Part("pituitary_adenoma", "adenoma", Blob(centre, (radius, radius * 0.85, radius * 0.9), 0.06, scene.seed(), 1.5), "any"),
     )
     return Lesion(
-        "pituitary_adenoma", "midline", "sella", 2.2 * radius, parts, (Mass(centre, radius, 0.4 * radius),), enhancement="solid",
-        visible_on=(Weighting.T1_POST, Weighting.T1, Weighting.T2), referral=("endocrinology", "neurosurgery", "ophthalmology"), priority="medium",
-    )  # fmt: skip
+        "pituitary_adenoma",
+        "midline",
+        "sella",
+        2.2 * radius,
+        parts,
+        (Mass(centre, radius, 0.4 * radius),),
+        enhancement="solid",
+        visible_on=(Weighting.T1_POST, Weighting.T1, Weighting.T2),
+        referral=("endocrinology", "neurosurgery", "ophthalmology"),
+        priority="medium",
+    )
 
 
 def arachnoid_cyst(scene: Scene) -> Lesion:
-    """A smooth pocket that follows cerebrospinal fluid on every sequence, in the middle fossa, the posterior fossa or over the convexity."""
+    """A smooth pocket that follows cerebrospinal fluid on every sequence: middle fossa, posterior fossa or convexity."""
     region = scene.one_of("middle cranial fossa", "middle cranial fossa", "posterior fossa", "frontal convexity", "parietal convexity")
     radius = scene.between(14, 24)
     if region == "middle cranial fossa":
@@ -99,9 +125,16 @@ def arachnoid_cyst(scene: Scene) -> Lesion:
         centre = towards(outer, deeper, radius * 0.35)
     shape = Blob(centre, (radius, radius * scene.between(0.9, 1.3), radius * 0.85), 0.04, scene.seed(), 1.5, 0.0, 1.5)
     return Lesion(
-        "arachnoid_cyst", scene.side, region, 2 * radius, (Part("arachnoid_cyst", "csf", shape, "intracranial"),),
-        (Mass(centre, radius, 0.3 * radius),), visible_on=ALL[:-2] + (Weighting.T1_POST,), referral=("neurosurgery",) if radius > 20 else (), priority="low",
-    )  # fmt: skip
+        "arachnoid_cyst",
+        scene.side,
+        region,
+        2 * radius,
+        (Part("arachnoid_cyst", "csf", shape, "intracranial"),),
+        (Mass(centre, radius, 0.3 * radius),),
+        visible_on=(*ALL[:-2], Weighting.T1_POST),
+        referral=("neurosurgery",) if radius > 20 else (),
+        priority="low",
+    )
 
 
 def subdural_hematoma(scene: Scene) -> Lesion:
@@ -113,14 +146,29 @@ def subdural_hematoma(scene: Scene) -> Lesion:
     seed = scene.seed()
     parts = [Part("subdural_hematoma", tissue, Crescent(outer, thickness, spread, seed), "intracranial", 0.97)]
     if stage != "acute":
-        parts.append(Part(None, "dural tail", Crescent(outer, thickness + 1.2, spread, seed, 1.5, (thickness - 0.6) / (thickness + 1.2)), "intracranial", 0.6))
+        parts.append(
+            Part(
+                None,
+                "dural tail",
+                Crescent(outer, thickness + 1.2, spread, seed, 1.5, (thickness - 0.6) / (thickness + 1.2)),
+                "intracranial",
+                0.6,
+            )
+        )
     radius = spread * 0.7
     # a broad push inwards: the centre of the push lies outside the head
     far = np.array(outer) * (1.75, 1, 1)
     masses = (Mass((float(far[0]), float(far[1]), float(far[2])), radius, 0.75 * thickness),)
     label = atlas.REGIONS[12] if outer[1] < 0 else atlas.REGIONS[13]
     return Lesion(
-        "subdural_hematoma", scene.side, label, thickness, tuple(parts), masses, stage=stage,
-        visible_on=ALL if stage == "acute" else (Weighting.T1, Weighting.T2, Weighting.FLAIR, Weighting.T1_POST), referral=("neurosurgery",),
+        "subdural_hematoma",
+        scene.side,
+        label,
+        thickness,
+        tuple(parts),
+        masses,
+        stage=stage,
+        visible_on=ALL if stage == "acute" else (Weighting.T1, Weighting.T2, Weighting.FLAIR, Weighting.T1_POST),
+        referral=("neurosurgery",),
         priority="high" if stage == "acute" or thickness > 11 else "medium",
-    )  # fmt: skip
+    )

@@ -12,7 +12,7 @@ def multiple_sclerosis(scene: Scene) -> Lesion:
     active = scene.chance(0.35)
     parts: list[Part] = []
     largest = 0.0
-    for plaque in range(int(scene.rng.integers(8, 22))):
+    for _ in range(int(scene.rng.integers(8, 22))):
         here = scene if scene.chance(0.5) else scene.other_side()
         kind = scene.rng.choice(["periventricular", "callosal", "juxtacortical", "infratentorial"], p=[0.55, 0.12, 0.2, 0.13])
         length, width = scene.between(4.0, 8.5), scene.between(2.6, 4.2)
@@ -34,7 +34,16 @@ def multiple_sclerosis(scene: Scene) -> Lesion:
         largest = max(largest, 2 * length)
     active = any(part.tissue == "active demyelination" for part in parts)
     return Lesion(
-        "multiple_sclerosis", "bilateral", "frontal lobe", largest, tuple(parts), count=len(parts), enhancement="patchy" if active else "none",
-        stage="active" if active else "stable", visible_on=(*FLUID, Weighting.T1_POST) if active else FLUID, referral=("neurology",),
-        priority="medium", regions=("frontal lobe", "parietal lobe"),
-    )  # fmt: skip
+        "multiple_sclerosis",
+        "bilateral",
+        "frontal lobe",
+        largest,
+        tuple(parts),
+        count=len(parts),
+        enhancement="patchy" if active else "none",
+        stage="active" if active else "stable",
+        visible_on=(*FLUID, Weighting.T1_POST) if active else FLUID,
+        referral=("neurology",),
+        priority="medium",
+        regions=("frontal lobe", "parietal lobe"),
+    )

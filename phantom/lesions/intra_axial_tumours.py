@@ -26,15 +26,27 @@ def high_grade_glioma(scene: Scene) -> Lesion:
     middle = jitter(scene, centre, radius * 0.08)
     inner = Blob(middle, (radius * stretch * core, radius / stretch * core, radius * core), 0.3, scene.seed(), 2.5, outer.turn, 0.7)
     parts = [*_oedema(scene, centre, radius + scene.between(9, 18))]
-    parts += [Part("high_grade_glioma", "high-grade tumour", outer, "intracranial"), Part("high_grade_glioma", "necrosis", inner, "intracranial", 0.95)]
+    parts += [
+        Part("high_grade_glioma", "high-grade tumour", outer, "intracranial"),
+        Part("high_grade_glioma", "necrosis", inner, "intracranial", 0.95),
+    ]
     for _ in range(int(scene.rng.integers(1, 4))):
         spot = towards(centre, jitter(scene, centre, 30), radius * scene.between(0.4, 0.8))
         size = scene.between(2.0, 4.0)
         parts.append(Part("high_grade_glioma", "haemosiderin", Blob(spot, (size, size, size), 0.3, scene.seed()), "intracranial", 0.7))
     return Lesion(
-        "high_grade_glioma", scene.side, region, 2 * radius * max(stretch, 1 / stretch), tuple(parts), (Mass(centre, radius, 0.22 * radius + 1),),
-        enhancement="ring", edema=True, visible_on=ALL, referral=("neurosurgery", "neuro-oncology"), priority="high",
-    )  # fmt: skip
+        "high_grade_glioma",
+        scene.side,
+        region,
+        2 * radius * max(stretch, 1 / stretch),
+        tuple(parts),
+        (Mass(centre, radius, 0.22 * radius + 1),),
+        enhancement="ring",
+        edema=True,
+        visible_on=ALL,
+        referral=("neurosurgery", "neuro-oncology"),
+        priority="high",
+    )
 
 
 def low_grade_glioma(scene: Scene) -> Lesion:
@@ -45,9 +57,16 @@ def low_grade_glioma(scene: Scene) -> Lesion:
     shape = Blob(centre, (radius * stretch, radius / stretch, radius * 0.9), 0.1, scene.seed(), 4.0, scene.between(0, 3), 1.2)
     parts = (Part("low_grade_glioma", "low-grade tumour", shape, "brain", 0.95),)
     return Lesion(
-        "low_grade_glioma", scene.side, region, 2 * radius * max(stretch, 1 / stretch), parts, (Mass(centre, radius, 0.08 * radius),),
-        visible_on=(*FLUID, Weighting.T1), referral=("neurosurgery", "neuro-oncology"), priority="medium",
-    )  # fmt: skip
+        "low_grade_glioma",
+        scene.side,
+        region,
+        2 * radius * max(stretch, 1 / stretch),
+        parts,
+        (Mass(centre, radius, 0.08 * radius),),
+        visible_on=(*FLUID, Weighting.T1),
+        referral=("neurosurgery", "neuro-oncology"),
+        priority="medium",
+    )
 
 
 def brain_metastasis(scene: Scene) -> Lesion:
@@ -76,10 +95,20 @@ def brain_metastasis(scene: Scene) -> Lesion:
         sides.add(here.side)
     largest = sizes.index(max(sizes))
     return Lesion(
-        "brain_metastasis", sides.pop() if len(sides) == 1 else "bilateral", places[largest], max(sizes), tuple(_oedema_first(parts)), tuple(masses),
-        count=count, enhancement="ring" if rings[largest] else "solid", edema=True, visible_on=(*FLUID, Weighting.T1, Weighting.T1_POST),
-        referral=("oncology", "neurosurgery"), priority="high" if max(sizes) > 18 else "medium", regions=tuple(dict.fromkeys(places)),
-    )  # fmt: skip
+        "brain_metastasis",
+        sides.pop() if len(sides) == 1 else "bilateral",
+        places[largest],
+        max(sizes),
+        tuple(_oedema_first(parts)),
+        tuple(masses),
+        count=count,
+        enhancement="ring" if rings[largest] else "solid",
+        edema=True,
+        visible_on=(*FLUID, Weighting.T1, Weighting.T1_POST),
+        referral=("oncology", "neurosurgery"),
+        priority="high" if max(sizes) > 18 else "medium",
+        regions=tuple(dict.fromkeys(places)),
+    )
 
 
 def _oedema_first(parts: list[Part]) -> list[Part]:
@@ -104,9 +133,18 @@ def brain_abscess(scene: Scene) -> Lesion:
         Part("brain_abscess", "pus", ball(radius - wall), "intracranial"),
     )
     return Lesion(
-        "brain_abscess", scene.side, region, 2 * radius * max(stretch, 1 / stretch), parts, (Mass(centre, radius, 0.22 * radius),),
-        enhancement="ring", edema=True, visible_on=ALL, referral=("neurosurgery", "infectious disease"), priority="high",
-    )  # fmt: skip
+        "brain_abscess",
+        scene.side,
+        region,
+        2 * radius * max(stretch, 1 / stretch),
+        parts,
+        (Mass(centre, radius, 0.22 * radius),),
+        enhancement="ring",
+        edema=True,
+        visible_on=ALL,
+        referral=("neurosurgery", "infectious disease"),
+        priority="high",
+    )
 
 
 def lymphoma(scene: Scene) -> Lesion:
@@ -115,11 +153,24 @@ def lymphoma(scene: Scene) -> Lesion:
     if region == "corpus callosum":
         centre = scene.place((9.0, 28.0, 16.0) if scene.chance(0.5) else (9.0, -28.0, 6.0))
     else:
-        centre = scene.place((scene.between(22, 28), scene.between(-25, 30), scene.between(14, 24))) if region != "basal ganglia" else scene.pick((region,), "deep grey", 0.4)
+        centre = (
+            scene.place((scene.between(22, 28), scene.between(-25, 30), scene.between(14, 24)))
+            if region != "basal ganglia"
+            else scene.pick((region,), "deep grey", 0.4)
+        )
     radius = scene.between(9, 15)
     shape = Blob(centre, (radius, radius * scene.between(0.9, 1.3), radius * 0.85), 0.12, scene.seed(), 2.0, scene.between(0, 3), 1.1)
     parts = (*_oedema(scene, centre, radius + scene.between(6, 11)), Part("lymphoma", "cellular tumour", shape, "intracranial"))
     return Lesion(
-        "lymphoma", scene.side, region, 2.2 * radius, parts, (Mass(centre, radius, 0.1 * radius),), enhancement="solid", edema=True,
-        visible_on=ALL, referral=("neuro-oncology", "haematology", "neurosurgery"), priority="high",
-    )  # fmt: skip
+        "lymphoma",
+        scene.side,
+        region,
+        2.2 * radius,
+        parts,
+        (Mass(centre, radius, 0.1 * radius),),
+        enhancement="solid",
+        edema=True,
+        visible_on=ALL,
+        referral=("neuro-oncology", "haematology", "neurosurgery"),
+        priority="high",
+    )

@@ -34,16 +34,24 @@ def large_vessel_stroke(scene: Scene, stage: str | None = None) -> Lesion:
         far = np.asarray(start) + np.asarray(aim) / np.linalg.norm(aim) * 28
         masses = (Mass((float(far[0]), float(far[1]), float(far[2])), 20.0, scene.between(0.5, 3.5)),)
     else:
-        inner = Wedge(tuple(np.asarray(start) + 9 * np.asarray(aim) / np.linalg.norm(aim)), aim, angle * 0.78, 66.0, 1.15, shape.seed)  # type: ignore[arg-type]
+        inner = Wedge(tuple(np.asarray(start) + 9 * np.asarray(aim) / np.linalg.norm(aim)), aim, angle * 0.78, 66.0, 1.15, shape.seed)
         parts = (
             Part("large_vessel_stroke", "gliosis", shape, "brain", 0.9),
             Part("large_vessel_stroke", "cavity", inner, "brain", 0.9),
         )
     return Lesion(
-        "large_vessel_stroke", scene.side, region, 60.0, parts, masses, stage=stage, edema=False,
+        "large_vessel_stroke",
+        scene.side,
+        region,
+        60.0,
+        parts,
+        masses,
+        stage=stage,
+        edema=False,
         visible_on=(Weighting.DWI, Weighting.ADC, *FLUID) if stage == "acute" else (*FLUID, Weighting.T1, Weighting.T1_POST),
-        referral=("stroke neurology",) if stage == "acute" else (), priority="high" if stage == "acute" else "low",
-    )  # fmt: skip
+        referral=("stroke neurology",) if stage == "acute" else (),
+        priority="high" if stage == "acute" else "low",
+    )
 
 
 def old_large_vessel_stroke(scene: Scene) -> Lesion:
@@ -61,14 +69,23 @@ def lacunar_stroke(scene: Scene) -> Lesion:
     radius = scene.between(4.5, 7.2)
     shape = Blob(centre, (radius * 0.9, radius * 1.1, radius), 0.1, scene.seed(), 2.0)
     return Lesion(
-        "lacunar_stroke", scene.side, region, 2 * radius, (Part("lacunar_stroke", "acute infarct", shape, "brain"),), stage="acute",
-        visible_on=(Weighting.DWI, Weighting.ADC, *FLUID), referral=("stroke neurology",), priority="high",
-    )  # fmt: skip
+        "lacunar_stroke",
+        scene.side,
+        region,
+        2 * radius,
+        (Part("lacunar_stroke", "acute infarct", shape, "brain"),),
+        stage="acute",
+        visible_on=(Weighting.DWI, Weighting.ADC, *FLUID),
+        referral=("stroke neurology",),
+        priority="high",
+    )
 
 
 def intracranial_hemorrhage(scene: Scene) -> Lesion:
     """A parenchymal bleed, acute, early or late subacute, with a dark rim on T2* and a thin oedema."""
-    region = scene.one_of("basal ganglia", "basal ganglia", "thalamus", "frontal lobe", "parietal lobe", "temporal lobe", "occipital lobe", "cerebellum")
+    region = scene.one_of(
+        "basal ganglia", "basal ganglia", "thalamus", "frontal lobe", "parietal lobe", "temporal lobe", "occipital lobe", "cerebellum"
+    )
     deep = region in ("basal ganglia", "thalamus")
     centre = scene.pick((region,), "deep grey" if deep else "white", 0.35 if deep else 0.8)
     stage = scene.one_of("acute", "acute", "early subacute", "late subacute")
@@ -84,16 +101,27 @@ def intracranial_hemorrhage(scene: Scene) -> Lesion:
         Part("intracranial_hemorrhage", f"{stage} blood", ball(radius - 1.2), "intracranial"),
     )
     return Lesion(
-        "intracranial_hemorrhage", scene.side, region, 2 * radius, parts, (Mass(centre, radius, 0.28 * radius),), stage=stage, edema=True,
-        visible_on=ALL, referral=("neurosurgery", "stroke neurology"), priority="high",
-    )  # fmt: skip
+        "intracranial_hemorrhage",
+        scene.side,
+        region,
+        2 * radius,
+        parts,
+        (Mass(centre, radius, 0.28 * radius),),
+        stage=stage,
+        edema=True,
+        visible_on=ALL,
+        referral=("neurosurgery", "stroke neurology"),
+        priority="high",
+    )
 
 
 def small_vessel_disease(scene: Scene) -> Lesion:
     """Bright caps and bands along the ventricles, patchy to confluent deep white matter, punctate foci; microbleeds at times."""
     grade = scene.between(0.35, 1.0)
     seed = scene.seed()
-    parts: list[Part] = [Part("small_vessel_disease", "white matter disease", VentricleRim(3.0 + 6.5 * grade, 0.45 + 0.35 * grade, seed), "white", 0.85)]
+    parts: list[Part] = [
+        Part("small_vessel_disease", "white matter disease", VentricleRim(3.0 + 6.5 * grade, 0.45 + 0.35 * grade, seed), "white", 0.85)
+    ]
     for _ in range(int(8 + 22 * grade)):
         here = scene if scene.chance(0.5) else scene.other_side()
         centre = here.pick(("frontal lobe", "frontal lobe", "parietal lobe"), "white", 0.97)
@@ -104,9 +132,18 @@ def small_vessel_disease(scene: Scene) -> Lesion:
         spot = here.pick(("basal ganglia", "thalamus"), "deep grey", 0.3)
         parts.append(Part(None, "haemosiderin", Blob(spot, (2.0, 2.0, 2.0), 0.0, 0, 1.5), "brain", 0.8))
     return Lesion(
-        "small_vessel_disease", "bilateral", "frontal lobe", 0.0, tuple(parts), count=len(parts), stage="mild" if grade < 0.55 else "moderate" if grade < 0.8 else "severe",
-        visible_on=FLUID, referral=("neurology",), priority="low", regions=("frontal lobe", "parietal lobe"),
-    )  # fmt: skip
+        "small_vessel_disease",
+        "bilateral",
+        "frontal lobe",
+        0.0,
+        tuple(parts),
+        count=len(parts),
+        stage="mild" if grade < 0.55 else "moderate" if grade < 0.8 else "severe",
+        visible_on=FLUID,
+        referral=("neurology",),
+        priority="low",
+        regions=("frontal lobe", "parietal lobe"),
+    )
 
 
 def _patch(scene: Scene, centre: tuple[float, float, float], size: float) -> Part:
@@ -125,8 +162,22 @@ def cavernoma(scene: Scene) -> Lesion:
     ]
     for _ in range(3):
         size = radius * scene.between(0.15, 0.25)
-        parts.append(Part("cavernoma", "haemosiderin", Blob(jitter(scene, centre, radius * 0.3), (size,) * 3, 0.1, scene.seed(), 1.5), "intracranial", 0.8))
+        parts.append(
+            Part(
+                "cavernoma",
+                "haemosiderin",
+                Blob(jitter(scene, centre, radius * 0.3), (size,) * 3, 0.1, scene.seed(), 1.5),
+                "intracranial",
+                0.8,
+            )
+        )
     return Lesion(
-        "cavernoma", scene.side, region, 2 * radius, tuple(parts), visible_on=(*FLUID, Weighting.T1, Weighting.SWI), referral=("neurosurgery",),
+        "cavernoma",
+        scene.side,
+        region,
+        2 * radius,
+        tuple(parts),
+        visible_on=(*FLUID, Weighting.T1, Weighting.SWI),
+        referral=("neurosurgery",),
         priority="medium" if region == "brainstem" else "low",
-    )  # fmt: skip
+    )
