@@ -46,7 +46,7 @@ def waves(points: Floats, seed: int, wavelength: float, count: int = 7) -> Float
 
 
 def _ramp(signed_mm: Floats, softness: float) -> Floats:
-    return np.clip(np.float32(0.5) + signed_mm / np.float32(softness), 0, 1)
+    return np.asarray(np.clip(np.float32(0.5) + signed_mm / np.float32(softness), 0, 1), np.float32)
 
 
 @dataclass(frozen=True)
