@@ -99,11 +99,11 @@ def add(
         return row.id
 
 
-def uploaded(database: Database, study: str) -> None:
+def uploaded(database: Database, study: str, path: str) -> None:
     """A study's files are all here: it waits to be read. Its label says when it came; file names may be people's."""
     label = f"Upload of {time.strftime('%d %b, %H:%M')}"
     with database.begin() as rows:
-        rows.execute(update(StudyRow).where(StudyRow.id == study).values(state="waiting", label=label, intake={}))
+        rows.execute(update(StudyRow).where(StudyRow.id == study).values(state="waiting", label=label, path=path, intake={}))
 
 
 def shelf(database: Database, visitor: str) -> tuple[ShelfStudy, ...]:
@@ -118,6 +118,15 @@ def everyones(database: Database) -> tuple[ShelfStudy, ...]:
     """The studies that belong to nobody: the demo's."""
     with database.begin() as rows:
         return tuple(_shown(row) for row in rows.scalars(select(StudyRow).where(StudyRow.visitor.is_(None)).order_by(StudyRow.created)))
+
+
+def abandoned(database: Database, before: float) -> tuple[str, ...]:
+    """Takes off the shelf what was begun to be sent before a time and never finished; returns the ids."""
+    with database.begin() as rows:
+        found = rows.scalars(select(StudyRow).where(StudyRow.state == "uploading", StudyRow.created < before)).all()
+        for row in found:
+            rows.delete(row)
+        return tuple(row.id for row in found)
 
 
 def wait_again(database: Database, study: str) -> None:

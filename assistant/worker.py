@@ -7,6 +7,7 @@ when the page goes, stdin ends, and so does the worker, whatever way the page we
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 POLL = 0.15  # seconds between looks into the queue
 BEAT = 2.0  # seconds between signs of life
 STREAM = 0.1  # seconds of text gathered into one event
+ABANDONED = 86_400.0  # seconds after which an upload that was never finished is thrown away
 KEPT_STUDIES = 2  # studies held in memory between a draft and its questions
 EXPECTED = (AssistantError, EncoderError, IndexStoreError)
 UNEXPECTED = "Something unexpected went wrong here; the site's log has the details. Try again, and tell whoever runs this site if it stays."
@@ -95,6 +97,8 @@ class Worker:
     def run(self) -> None:
         """Works until closed; the calling thread watches for stops and gives signs of life."""
         jobs.recover(self.database)
+        for study in studies.abandoned(self.database, before=time.time() - ABANDONED):
+            shutil.rmtree(self.site.uploads(study), ignore_errors=True)
         self._say_alive()
         lanes = [threading.Thread(target=self._files, daemon=True), threading.Thread(target=self._model, daemon=True)]
         for lane in lanes:
@@ -166,7 +170,10 @@ class Worker:
     def _fail(self, job: Job, message: str) -> None:
         jobs.end(self.database, job.id, State.FAILED, message)
         if job.kind in (Kind.READ, Kind.PHANTOM) and job.study:
+            with contextlib.suppress(Stopped):
+                message = message.replace(self._row(job.study).path, "what was sent")  # where this site keeps it is nobody's business
             self._update(job.study, state="failed", message=message)
+            shutil.rmtree(self.site.uploads(job.study), ignore_errors=True)  # nobody can use it; it may hold names
 
     # The files lane
 

@@ -21,7 +21,7 @@ from assistant.app import chat, draft, study, viewer
 from assistant.app.assets import address
 from assistant.database import Database
 from assistant.errors import UsageError
-from assistant.jobs import Kind
+from assistant.jobs import Kind, State
 from assistant.site import Site
 
 Screen = tuple[Any, ...]  # values for several components at once
@@ -41,9 +41,7 @@ HEAD = f"""
 HINT = """<p class="hint"><kbd>wheel</kbd> or <kbd>↑</kbd> <kbd>↓</kbd> slices · right-drag or <kbd>[</kbd> <kbd>]</kbd>
 <kbd>-</kbd> <kbd>+</kbd> window · <kbd>1</kbd>–<kbd>4</kbd> views · <kbd>n</kbd> <kbd>p</kbd> sequence · <kbd>r</kbd> reset
 (with the picture in focus) · <kbd>Esc</kbd> stops a draft</p>"""
-PLACEHOLDER = (
-    "Ask about this study. Answers cite the scores, places and similar cases they stand on, and say when something is not in it."
-)
+PLACEHOLDER = "Ask about this study. Answers cite the scores, places and similar cases they stand on, and say when something is not in it."
 READING = "The study is being read …"
 WELCOME = "Choose a study above, or add one of yours below."
 SUGGESTIONS = ("What is the main finding?", "Is there haemorrhage?", "Which similar cases support this?", "Is there mass effect?")
@@ -372,14 +370,16 @@ class Handlers:
             yield {**gone, "closable": True}
             return
         case, series = kept
+        note = "" if series or case["source"] else "key pictures only"
         if series is None and case["source"]:
-            yield viewer.case_value(case, tag, None)
+            yield viewer.case_value(case, tag, None, "loading the full study …")
             job = await self._do(lambda database: jobs.enqueue(database, Kind.CASE, study=None, visitor=visitor, payload={"case": id}))
-            while not (await self._do(jobs.look, job))[0].state.ended:
+            while not (ended := (await self._do(jobs.look, job))[0]).state.ended:
                 await asyncio.sleep(POLL)
+            note = "" if ended.state is State.DONE else "key pictures only: the full study could not be made"
             again = await self._do_plain(lambda: _kept_case(self._site, id))
             series = again[1] if again else None
-        yield viewer.case_value(case, tag, series)
+        yield viewer.case_value(case, tag, series, note)
 
     # What every handler needs
 

@@ -123,7 +123,9 @@ def create_app(site: Site, port: int, host: str = "127.0.0.1") -> FastAPI:
     @app.post("/site/uploads/{id}/done")
     def end_upload(id: str, asking: str = Depends(visitor)) -> dict[str, str]:
         own(id, asking)
-        studies.uploaded(database, id)
+        sent = [path for path in site.uploads(id).rglob("*") if path.is_file()]
+        lone_archive = len(sent) == 1 and sent[0].suffix.lower() == ".zip"  # the reader opens an archive, not a folder of archives
+        studies.uploaded(database, id, str(sent[0] if lone_archive else site.uploads(id)))
         jobs.enqueue(database, Kind.READ, study=id, visitor=asking)
         studies.note(database, asking, "upload", id)
         return {"id": id}

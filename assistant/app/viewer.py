@@ -44,6 +44,8 @@ def viewer(elem_id: str) -> gr.HTML:
 
 def study_value(study: str, title: str, subtitle: str, series: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A study to look at; `series` as in its intake."""
+    if not series:
+        return message_value(study, title, "failed", "No sequence of this study can be shown. The intake below says why.")
     return {"id": study, "title": title, "subtitle": subtitle, "state": "ready", "series": _addressed(f"/site/volumes/{study}", series)}
 
 
@@ -52,17 +54,17 @@ def message_value(study: str | None, title: str, state: str, message: str) -> di
     return {"id": study, "title": title, "state": state, "message": message, "series": []}
 
 
-def case_value(case: Mapping[str, Any], tag: str, series: Sequence[Mapping[str, Any]] | None, message: str = "") -> dict[str, Any]:
-    """A cited case: key pictures until `series` is there. case: as the worker kept it."""
+def case_value(case: Mapping[str, Any], tag: str, series: Sequence[Mapping[str, Any]] | None, note: str = "") -> dict[str, Any]:
+    """A cited case: key pictures until `series` is there. case: as the worker kept it. note: what becomes of its full study."""
     report = [{"heading": name, "text": text} for name, text in case["report"].items() if text]
-    facts = (f"case {case['id']}", case["age_band"], case["sex"], "another patient, not aligned")
+    facts = (f"case {case['id']}", case["age_band"], case["sex"], note, "another patient, not aligned")
     where = f"/site/cases/{case['id']}"
     return {
         "id": f"case-{case['id']}",
         "title": f"{tag} · {', '.join(name.replace('_', ' ') for name in case['diagnoses']) or 'normal'}",
         "subtitle": " · ".join(fact for fact in facts if fact),
         "state": "ready" if series else "waiting",
-        "message": message,
+        "message": "",
         "series": _addressed(where, series or ()),
         "pictures": [{"url": f"{where}/{number}.png", "caption": caption} for number, caption in enumerate(case["pictures"])],
         "report": report,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from encoder.study import Study
 
-SOURCE = re.compile(r"phantom:seed=(?P<seed>\d+)(?:,diagnosis=(?P<diagnosis>\w+))?(?P<mirror>,mirror)?")
+SOURCE = re.compile(r"phantom:seed=(\d+)")
 
 
 class Phantoms:
@@ -31,9 +31,7 @@ class Phantoms:
         from assistant.train.studies import as_study
 
         found = SOURCE.fullmatch(source)
-        if found is None:
-            return None
-        return as_study(phantom.sample(int(found["seed"]), found["diagnosis"], mirror=bool(found["mirror"])))
+        return as_study(phantom.sample(int(found[1]))) if found else None
 
 
 def worker() -> None:

@@ -109,14 +109,15 @@ def visit(running: Running, chromium: Any) -> Iterator[Callable[[], Any]]:
     contexts: list[Any] = []
     strange: list[str] = []
 
-    def ours(url: str) -> bool:
-        return url.startswith((running.address, "blob:", "data:"))
+    def note(url: str) -> None:
+        if not url.startswith((running.address, "blob:", "data:")):
+            strange.append(url)
 
     def come() -> Any:
         context = chromium.new_context(viewport={"width": 1440, "height": 900})
         contexts.append(context)
         context.set_default_timeout(PATIENCE * 1000)
-        context.on("request", lambda request: ours(request.url) or strange.append(request.url))
+        context.on("request", lambda request: note(request.url))
         page = context.new_page()
         page.on("websocket", lambda socket: strange.append(socket.url))
         page.on("pageerror", lambda error: strange.append(f"script: {error}"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from assistant.volumes import nifti, window, write_volumes
 from encoder.study import Context, Plane, Series, Study, Weighting
@@ -37,7 +38,7 @@ def test_voxels_are_kept_in_a_type_the_viewer_reads(dtype: type, stored: type, t
 
 
 def test_the_first_window_ignores_background_and_specks() -> None:
-    voxels = np.zeros((40, 40, 10), np.int16)
+    voxels: NDArray[np.int16] = np.zeros((40, 40, 10), np.int16)
     voxels[10:30, 10:30] = np.random.default_rng(0).integers(100, 200, (20, 20, 10))
     voxels[0, 0, 0] = 30_000
     low, high = window(voxels)
