@@ -29,6 +29,7 @@ from transformers import (
     StoppingCriteriaList,
     TextIteratorStreamer,
 )
+from transformers.utils import logging as transformers_logging
 
 import prompts
 from assistant.conditioner import Conditioner, ConditionerConfig, feature_numbers
@@ -232,13 +233,13 @@ class LanguageModel:
         self.adapter_hash = files_hash(folder)
 
 
-class _Stopped(StoppingCriteria):
+class _Stopped(StoppingCriteria):  # type: ignore[misc]
     """Ends a generation when any of the events is set."""
 
     def __init__(self, *events: threading.Event) -> None:
         self.events = events
 
-    def __call__(self, input_ids: Tensor, _scores: Any, **_: Any) -> Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: Tensor, _scores: Any, **_: Any) -> Tensor:
         return torch.full((len(input_ids),), any(event.is_set() for event in self.events), dtype=torch.bool, device=input_ids.device)
 
 
@@ -290,6 +291,8 @@ def _folder(name: str) -> Path:
 def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if not any(folder.glob("*.safetensors")):
         raise UsageError(f"Expected a causal language model in {folder}, found no .safetensors file. Other formats are not read.")
+    transformers_logging.disable_progress_bar()  # progress belongs to the command line
+    transformers_logging.set_verbosity_error()  # its warnings speak of kernels that a small model does not need
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)

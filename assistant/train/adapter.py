@@ -377,7 +377,7 @@ def _warm_up(
     for step in range(config.warm_up_steps):
         picked = pool[torch.randint(len(pool), (64,))]
         loss = _hint(conditioner(_noisy(cache.numbers[picked], conditioner, config)), names, presence[picked], mains[picked])
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         if step % 200 == 199:

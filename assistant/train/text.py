@@ -19,13 +19,15 @@ import prompts
 from assistant import lexicon
 from assistant.chat import NOT_HERE, draft_field, history_field
 from assistant.conditioner import MOST_CASES, probability, prompt_fields, shown_scores
+from assistant.draft import Draft, sentences
 from assistant.evidence import Evidence, sequence_keys
-from assistant.result import Left
-from assistant.verify import place
+from assistant.result import ClaimStatus, Left
+from assistant.verify import place, verify
 from encoder.features import Localisation, Score, StudyFeatures
 from encoder.study import Context, Plane, Series, Side, Study, Weighting
 from index.case import Case, Neighbour, ReportSections
 from phantom.atlas import REGIONS
+from phantom.wording import WORDINGS
 from prompts import diagnoses
 from prompts.diagnoses import Diagnosis, Kind
 
@@ -216,44 +218,50 @@ def case_of(scene: Scene, key: str, rng: Random) -> Case:
 
 
 def findings_text(scene: Scene, rng: Random) -> str:
-    """Findings of a scene in plain sentences, sizes included."""
+    """Findings of a scene in a report's sentences, sizes included."""
     if not scene.lesions:
-        return rng.choice(
-            [
-                "No acute intracranial abnormality.",
-                "No mass, hemorrhage or acute infarct.",
-                "Normal ventricles and sulci. No restricted diffusion.",
-            ]
-        )
-    return (
-        " ".join(_plain(lesion, rng) for lesion in scene.lesions if TABLE[lesion.name].kind is not Kind.PARENT) or "Nonspecific findings."
-    )
+        return rng.choice(_NORMAL)
+    shown = [lesion for lesion in scene.lesions if TABLE[lesion.name].kind is not Kind.PARENT or lesion.name in WORDINGS]
+    return " ".join(_plain(lesion, WORDINGS[lesion.name].found if lesion.name in WORDINGS else (), rng) for lesion in shown[:5])
 
 
 def impression_text(scene: Scene, rng: Random) -> str:
-    """Impression of a scene in plain sentences."""
+    """Impression of a scene in a report's sentences, numbered where there are several."""
     if not scene.lesions:
-        return rng.choice(["Normal brain MRI.", "No acute intracranial abnormality.", "No mass, hemorrhage or infarct."])
-    main, *others = scene.lesions
-    words = [f"{capital(TABLE[main.name].label)}{_where(main, rng.choice([', ', ' in the ']))}."]
-    if others:
-        words.append(f"{capital(joined([TABLE[lesion.name].label for lesion in others[:3]]))}.")
-    return " ".join(words)
+        return rng.choice(_NORMAL)
+    said = [_plain(lesion, WORDINGS[lesion.name].impression if lesion.name in WORDINGS else (), rng) for lesion in scene.lesions[:4]]
+    said = [sentence for sentence in said if sentence]
+    return " ".join(f"{number}. {sentence}" for number, sentence in enumerate(said, start=1)) if len(said) > 1 else " ".join(said)
 
 
-def _plain(lesion: Lesion, rng: Random) -> str:
+_NORMAL = (
+    "Unremarkable MRI of the brain.", "Normal brain MRI.", "No acute intracranial abnormality.", "No mass, hemorrhage or infarct.",
+    "Normal ventricles and sulci. No restricted diffusion.",
+)  # fmt: skip
+
+
+def _plain(lesion: Lesion, phrasings: Sequence[str], rng: Random) -> str:
+    """The phantom's own phrasing of a lesion, or a plain one for names that no phantom has."""
+    if phrasings:
+        return worded(rng.choice(phrasings), lesion.side, lesion.region, f"{rng.randint(3, 60)} mm", rng.choice(("acute", "chronic")))
     label = TABLE[lesion.name].label
     size = f" measuring {rng.randint(3, 60)} mm" if lesion.name not in MANY and rng.random() < 0.5 else ""
-    return rng.choice([
-        f"{capital(label)}{_where(lesion, ' in the ')}{size}.",
-        f"There is {label}{_where(lesion, ' in the ')}{size}.",
-        f"Findings{_where(lesion, ' in the ')} consistent with {label}{size}.",
-        f"Appearance of {label}{_where(lesion, ', ')}{size}.",
-    ])  # fmt: skip
+    where = f"{lesion.side.value} {lesion.region}" if lesion.side and lesion.region else ""
+    return rng.choice(
+        [
+            f"{capital(label)}{f' in the {where}' if where else ''}{size}.",
+            f"There is {label}{f' in the {where}' if where else ''}{size}.",
+            f"Appearance of {label}{f', {where}' if where else ''}{size}.",
+        ]
+    )
 
 
-def _where(lesion: Lesion, link: str) -> str:
-    return f"{link}{lesion.side.value} {lesion.region}" if lesion.side and lesion.region else ""
+def worded(phrasing: str, side: Side | None, region: str | None, size: str, stage: str) -> str:
+    """A phrasing of phantom.wording with its fields filled in."""
+    sided = side.value if side in (Side.LEFT, Side.RIGHT) else ""
+    place = " ".join(word for word in (sided, region) if word) or "brain"
+    fields = {"place": place, "side": sided, "region": region or "", "size": size, "foci": "several", "stage": stage}
+    return " ".join(phrasing.format(**fields, **{name.capitalize(): capital(value) for name, value in fields.items()}).split())
 
 
 def capital(text: str) -> str:
@@ -348,7 +356,8 @@ def steps(opinion: Opinion, rng: Random) -> list[str]:
     written = [_sequence_step(opinion, rng)]
     main = opinion.main
     if main is None:
-        written.append("No diagnosis scores above its threshold." + _space(tags("P", *opinion.low[:2])))
+        if opinion.low and not opinion.findings:
+            written.append(f"No diagnosis scores above its threshold. {tags('P', *opinion.low[:2])}")
     else:
         label = TABLE[main].label
         written.append(rng.choice([f"The score favors {label}.", f"{capital(label)} leads the scores."]) + f" {tags('P', main)}")
@@ -391,11 +400,30 @@ def finding_sentences(opinion: Opinion, rng: Random) -> list[str]:
     ]
 
 
+def _phrasings(name: str, side: Side, evidence: Evidence) -> list[str]:
+    """At most two ways in which a report says a located name, that say nothing the evidence does not hold."""
+    known = WORDINGS[name].found if name in WORDINGS else ()
+    unknown = ["{foci}", "{Foci}", "{stage}", "{Stage}", *(["{side}", "{Side}"] if side not in (Side.LEFT, Side.RIGHT) else [])]
+    placed = [phrasing for phrasing in known if "{place}" in phrasing.lower() and not any(field in phrasing for field in unknown)]
+    return [phrasing for phrasing in placed if _holds(phrasing, name, evidence)][:2]
+
+
+def _holds(phrasing: str, name: str, evidence: Evidence) -> bool:
+    """Whether the check finds nothing wrong with a phrasing here: a sign that no sequence shows, another name that no head says."""
+    location = evidence.locations[name]
+    said = sentences(f"{worded(phrasing, location.side, location.region, '___ mm', '')} {tags('P', name)} {tags('L', name)}")
+    claims = verify(Draft(reasoning=said, differential=(), findings=(), impression=()), evidence).claims[: len(said)]
+    return all(claim.status is ClaimStatus.SUPPORTED for claim in claims)
+
+
 def _present(name: str, opinion: Opinion, rng: Random) -> str:
     row = TABLE[name]
     where, mark = "", tags("P", name)
     if name in opinion.located:
         where, mark = f" in the {opinion.located[name]}", f"{mark} {tags('L', name)}"
+        location = opinion.evidence.locations[name]
+        if phrasings := _phrasings(name, location.side, opinion.evidence):
+            return f"{worded(rng.choice(phrasings), location.side, location.region, '___ mm', '')} {mark}"
     if row.kind is not Kind.DIAGNOSIS:
         return f"{capital(row.label)}{where}. {mark}"
     size = ", ___ mm" if where and name not in MANY else ""
@@ -415,7 +443,8 @@ def impression_sentences(opinion: Opinion) -> list[str]:
         written.append(f"{capital(labels)}. {tags('P', *opinion.findings[:3])}")
     rivals = opinion.differential[opinion.leading :]
     if rivals:
-        written.append(f"Alternatively {joined([TABLE[name].label for name in rivals], 'or')}. {tags('P', *rivals)}")
+        doubt = "Alternatively" if opinion.leading else "Possibly"
+        written.append(f"{doubt} {joined([TABLE[name].label for name in rivals], 'or')}. {tags('P', *rivals)}")
     if not written and opinion.low:
         written.append(f"No evidence of {joined([TABLE[name].label for name in opinion.low], 'or')}. {tags('P', *opinion.low)}")
     return written or ["No diagnosis scores above its threshold." + _space(tags("S", *sequence_keys(opinion.evidence.study)[:2]))]
@@ -651,16 +680,14 @@ def base_document(rng: Random) -> tuple[str, str]:
     The base model learns report language, names, copying and JSON here; the layout of prompts and drafts is left to the adapter.
     """
     kind = rng.random()
-    if kind < 0.3:
-        return rng.choice(DRILLS)(rng)
     scene = imagine(rng)
-    if kind < 0.38:
+    if kind < 0.08:
         return "", f"Findings: {findings_text(scene, rng)}\nImpression: {impression_text(scene, rng)}"
     opinion = judge(observe(scene, rng), scene.names, advice=advise(scene, rng))
-    if kind < 0.58:
+    if kind < 0.36:
         question = rng.choice(ASKERS)(opinion, rng)
         return f"{notes(opinion, rng)}\nQ: {question.text}", question.answer
-    if kind < 0.75:
+    if kind < 0.6:
         return f"{notes(opinion, rng)}\nSteps?", "\n".join(f"{number}) {step}" for number, step in enumerate(steps(opinion, rng), start=1))
     answer = {
         "ranked": list(opinion.differential),
