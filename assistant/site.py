@@ -32,7 +32,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Site:
-    """One installation's folders. state: owned by the site alone. studies_root: the only place studies are read from by path."""
+    """One installation's folders. state: owned by the site alone. studies_root: the only place studies are read from by path.
+
+    demo: whether it shows phantoms; else the page opens with the place to add a study.
+    """
 
     state: Path
     database: str

@@ -103,10 +103,12 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
                     case = viewer.viewer("case-viewer")
                 gr.HTML(value=HINT, apply_default_css=False)
                 intake = gr.HTML(value="", elem_id="intake", apply_default_css=False)
+                gr.HTML(value='<h2 class="heading">Questions about this study</h2>', apply_default_css=False)
                 talk = gr.Chatbot(
                     value=[],
                     elem_id="chat",
                     label="Questions about this study",
+                    show_label=False,
                     editable="user",
                     buttons=["copy"],
                     height=280,
@@ -132,7 +134,7 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
                     stop = gr.Button("Stop", elem_id="stop-draft", interactive=False)
                     copy = gr.Button("Copy as text", elem_id="copy-draft", interactive=False)
                 report = draft.draft_panel()
-                with gr.Accordion("Add a study of yours", open=False, elem_id="add"):
+                with gr.Accordion("Add a study of yours", open=not site.demo, elem_id="add"):
                     sent = study.upload_panel(site.limits)
                     with gr.Row(visible=site.studies_root is not None, elem_id="rooted"):
                         listed = gr.Dropdown(
@@ -169,6 +171,7 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
         gr.on([send.click, question.submit], handlers.ask, [study_id, question], [question, chat_turn], cancels=[follow_chat], **free)
         talk.retry(handlers.retry, [study_id], [chat_turn], cancels=[follow_chat], **free)
         talk.edit(handlers.edit, [study_id], [chat_turn], cancels=[follow_chat], **free)
+        talk.clear(handlers.clear, [study_id], None, cancels=[follow_chat], **free)
         hush.click(handlers.stop_chat, [study_id], None, **free)
 
         head.cite(handlers.cite, None, [case_turn], cancels=[follow_case], **free)
@@ -311,7 +314,8 @@ class Handlers:
         if not question.strip() or await self._do(studies.see, visitor, id) is None:
             return gr.skip(), time.time()
         if await self._do(chat.running, visitor, str(id)):
-            return gr.skip(), time.time()  # one question at a time: it stays in the box
+            gr.Info("An answer is still being written. Your question stays in the box; send it afterwards, or press Stop first.")
+            return gr.skip(), time.time()
         await self._do(chat.ask, visitor, str(id), question)
         await self._do(studies.note, visitor, "ask", id)
         return "", time.time()
@@ -347,6 +351,12 @@ class Handlers:
             if running is None:
                 return
             await asyncio.sleep(POLL)
+
+    async def clear(self, id: str | None, request: gr.Request) -> None:
+        """The whole chat is forgotten, here too."""
+        visitor = self._visitor(request)
+        await self._do(chat.stop, visitor, str(id))
+        await self._do(studies.forget_from, visitor, str(id), 0)
 
     async def stop_chat(self, id: str | None, request: gr.Request) -> None:
         """Asks the worker to stop answering."""

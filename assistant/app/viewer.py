@@ -20,9 +20,9 @@ TEMPLATE = """
     <div class="pictures" data-part="pictures" hidden></div>
     <p class="message" data-part="message" role="status"></p>
     <div class="readouts" data-part="readouts" hidden><span data-part="slice"></span><span data-part="window"></span></div>
-    <div class="convention"><span>Radiological: patient's right is on the left · </span>R | L</div>
   </div>
-  <nav class="row" data-part="tools" aria-label="Views" hidden><span class="row" style="padding:0" data-part="views"></span></nav>
+  <nav class="row" data-part="tools" aria-label="Views" hidden><span class="row views" data-part="views"></span>
+    <span class="convention">Radiological: R is on the left</span></nav>
   <div class="report" data-part="report" tabindex="0" hidden></div>
 </section>
 """

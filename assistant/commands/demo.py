@@ -31,7 +31,7 @@ def demo(
     from assistant.database import Database
     from assistant.site import Site, default_state
 
-    site = Site.at(state or default_state().with_name("demo"))
+    site = Site.at(state or default_state().with_name("demo"), demo=True)
     database = Database.open(site.database)
     shelve(site, database)
     database.close()

@@ -32,7 +32,7 @@ from assistant.app.run import run
 from assistant.commands import demo
 from assistant.database import Database
 from assistant.site import Site
-site = Site.at(Path(sys.argv[1]), studies_root=Path(sys.argv[2]))
+site = Site.at(Path(sys.argv[1]), studies_root=Path(sys.argv[2]), demo=True)
 demo.STUDIES = demo.STUDIES[:2]
 database = Database.open(site.database)
 demo.shelve(site, database)
