@@ -19,6 +19,7 @@ from encoder.volume import Volume
 
 CHUNK = 32
 Start = tuple[int, int, int]
+Cut = tuple[Tensor, list[Start], dict[int, list[Start]]]
 
 
 def monai_tokenizer(config: EncoderConfig) -> nn.Module:
@@ -40,7 +41,7 @@ def monai_tokenizer(config: EncoderConfig) -> nn.Module:
     ).eval()
 
 
-def cut_one_by_one(volume: Volume) -> tuple[Tensor, list[Start], dict[int, list[Start]]]:
+def cut_one_by_one(volume: Volume) -> Cut:
     """Tokens, their starts, and for each foreground threshold the starts in its bin and the infilled ones."""
     size = [4 if axis == volume.plane_axis else 32 for axis in range(3)]
     missing = [-n % s for n, s in zip(volume.values.shape, size, strict=True)]
@@ -75,11 +76,10 @@ def _bin(threshold: int, starts: list[Start], foreground: list[float], shape: An
 
 
 @torch.no_grad()
-def encode(volumes: list[Volume], names: list[str], tokenizer: nn.Module, towers: Towers, config: EncoderConfig) -> Tensor:
-    """Volumes of a study -> pooled feature, in the official order."""
+def encode(volumes: list[Volume], cuts: list[Cut], tokenizer: nn.Module, towers: Towers, config: EncoderConfig) -> Tensor:
+    """What `cut_one_by_one` made of a study's volumes -> pooled feature: every token encoded, then filtered."""
     rows = []
-    for volume in volumes:
-        tokens, starts, bins = cut_one_by_one(volume)
+    for volume, (tokens, starts, bins) in zip(volumes, cuts, strict=True):
         latents = torch.cat([tokenizer.encode(chunk.unsqueeze(1)) for chunk in tokens.split(CHUNK)])  # type: ignore[operator]
         for percentage in range(5, -1, -1):
             kept = [start for threshold in range(percentage, 101) for start in bins[threshold]]
@@ -87,6 +87,6 @@ def encode(volumes: list[Volume], names: list[str], tokenizer: nn.Module, towers
                 break
         order = {start: i for i, start in enumerate(starts)}
         rows.append(token_rows(latents[[order[start] for start in kept]], torch.tensor(kept), volume.plane_axis, config.patch))
-    sequences = torch.cat([towers.sequence(r, [len(r)], towers.name([name])).embedding for r, name in zip(rows, names, strict=True)])
+    sequences = torch.cat([towers.sequence(r, [len(r)], towers.name([f"series_{i}"])).embedding for i, r in enumerate(rows)])
     pooled: Tensor = towers.study(sequences, [len(rows)], towers.description(["mr brain"])).pooled
     return pooled

@@ -68,9 +68,10 @@ def cut(volume: Volume, spec: PatchSpec) -> Patches:
     scaled, mask = _scale(padded, spec)
     foreground = _split(mask, size).reshape(total, -1).mean(axis=1, dtype=np.float64) * 100
     ids, percentage = _filter(foreground, grid, spec)
-    starts = np.stack(np.unravel_index(ids, grid), axis=1) * np.array(size)
+    places = np.unravel_index(ids, grid)
+    starts = np.stack(places, axis=1) * np.array(size)
     centres = starts + (np.array(size) - 1) / 2 - np.array(before)
-    values = _split(scaled, size).reshape(total, *size)[ids]
+    values = _split(scaled, size)[places]
     return Patches(
         values=np.repeat(values, 2, axis=1 + volume.plane_axis),
         positions=starts.astype(np.int64),

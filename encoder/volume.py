@@ -73,7 +73,8 @@ def _linear(values: NDArray[Any], axis: int, at: NDArray[np.float64], fill: int 
     shape = [1, 1, 1]
     shape[axis] = -1
     first = np.take(values, low, axis).astype(np.float64)
-    # This order of operations, in double precision, is ITK's: casts to integers come out the same.
+    # This order of operations, in double precision, is ITK's: casts to integers come out the same. Only where ITK's way through
+    # physical space rounds an index (spacings that binary fractions cannot hold) may an exact integer of its come out one lower.
     result: NDArray[np.float64] = first + (np.take(values, high, axis) - first) * (at - low).reshape(shape)
     if fill is not None:
         np.moveaxis(result, axis, 0)[at >= last + 0.5] = fill

