@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import index as index_package
 import prompts
 from assistant import needs, rendering, rules
 from assistant.conditioner import prompt_fields
@@ -23,16 +22,15 @@ from encoder.features import Priority, StudyFeatures
 from encoder.study import Study
 from index.case import Neighbour
 from index.query import Query, patient_of
-from index.store import CaseIndex
+from index.store import DEMO, CaseIndex
 from index.text import TextTower
 from prompts.diagnoses import load
 
 if TYPE_CHECKING:
     from assistant.chat import Replied
 
-DEMO_INDEX = Path(index_package.__file__).parent / "demo"
 CASES = 4  # at most so many cases are retrieved and shown to the model
-SECOND_TRY = 0.7  # temperature of the one other attempt when a draft cannot be read
+TEMPERATURES = (0.0, 0.4, 0.8)  # of the first draft, and of the attempts that follow one which cannot be read
 _END_OF_THOUGHT = "</think>"
 
 
@@ -50,7 +48,7 @@ class Assistant:
         opened = Encoder.load(encoder)
         words = (encoder or SHIPPED) / "text"  # the tower that puts questions into the space of the embeddings
         tower = TextTower(words) if words.is_dir() else None
-        cases = CaseIndex.open(index or DEMO_INDEX, encoder=opened.hash, tower=tower)
+        cases = CaseIndex.open(index or DEMO, encoder=opened.hash, tower=tower)
         return cls(opened, cases, LanguageModel.open(llm, adapter, opened.hash))
 
     def evidence(self, study: Study, *, hide: Collection[str] = ()) -> Evidence:
@@ -122,9 +120,9 @@ class Assistant:
         return Evidence(study, features, cases, needs.not_assessed(study, features), hidden)
 
     def _draft(self, evidence: Evidence, seed: int, stop: threading.Event) -> Generator[Event, None, Draft | None]:
-        """The model's draft, streamed as events; None when stopped. An unreadable one is tried once more, sampled."""
+        """The model's draft, streamed as events; None when stopped. An unreadable one is tried again, sampled."""
         prompt = _prompt(evidence)
-        for temperature in (0.0, SECOND_TRY):
+        for temperature in TEMPERATURES:
             pieces: list[str] = []
             stream = self.llm.stream(prompt, evidence.features, seed=seed, temperature=temperature, stop=stop)
             yield from _told_apart(_kept(stream, pieces))
@@ -132,11 +130,11 @@ class Assistant:
                 return None
             try:
                 return parse("".join(pieces))
-            except DraftError:
-                if temperature:
-                    raise
-                yield Stage("writing again: the first draft could not be read")
-        return None
+            except DraftError as error:
+                unreadable = error
+                if temperature != TEMPERATURES[-1]:
+                    yield Stage("writing again: the draft could not be read")
+        raise unreadable
 
     def _result(self, draft: Draft, evidence: Evidence, seed: int) -> Result:
         study, features = evidence.study, evidence.features

@@ -14,7 +14,7 @@ import typer
 
 LIBRARIES = ("torch", "transformers", "peft", "sentence-transformers", "langchain-core", "pydicom", "nibabel", "gradio", "sqlalchemy")
 # What a transfer syntax needs beyond pydicom itself: the module that decodes it.
-CODECS = {"JPEG-LS": "jpeg_ls", "JPEG 2000": "openjpeg", "JPEG": "PIL"}
+CODECS = {"JPEG-LS": "jpeg_ls", "JPEG 2000 and lossless JPEG": "gdcm", "JPEG": "PIL"}
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,9 @@ def _parts() -> Iterator[Finding]:
         return f"{opened.hash[:12]}, {len(opened.trained_heads)} heads"
 
     def cases() -> str:
-        from assistant.assistant import DEMO_INDEX
-        from index.store import CaseIndex
+        from index.store import DEMO, CaseIndex
 
-        info = CaseIndex.open(DEMO_INDEX, encoder=hashes.get("encoder")).info
+        info = CaseIndex.open(DEMO, encoder=hashes.get("encoder")).info
         return f"{info.build[:12]}, {info.count} cases"
 
     def language_model() -> str:

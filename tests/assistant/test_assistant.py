@@ -142,10 +142,10 @@ def test_hidden_scores_and_cases_stay_out_of_the_prompt(index: CaseIndex) -> Non
     assert result.cases == ()
 
 
-def test_an_unreadable_draft_is_tried_once_more_then_an_error(index: CaseIndex) -> None:
+def test_an_unreadable_draft_is_tried_again_then_an_error(index: CaseIndex) -> None:
     assert finished(assistant(index, SEEN, "nonsense", DRAFT).report(study())).differential
     with pytest.raises(DraftError):
-        list(assistant(index, SEEN, "nonsense", "{}").report(study()))
+        list(assistant(index, SEEN, "nonsense", "{}", "{").report(study()))
 
 
 def test_a_stopped_run_ends_without_a_result(index: CaseIndex) -> None:
