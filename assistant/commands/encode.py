@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def encode(
     path: Annotated[Path, typer.Argument(help="A study: folder, zip or file.")],
     encoder: Annotated[Path | None, typer.Option(help="Encoder folder; the shipped demo weights unless told.")] = None,
+    description: Annotated[str | None, typer.Option(help="The study's description; the files' own unless told.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE.safetensors", help="Write study_pooled, clip_embedding and series_embeddings.")
@@ -24,9 +25,10 @@ def encode(
     """Encode one study: embedding, registers, sequence embeddings, scores, locations."""
     from encoder.encoder import Encoder
     from encoder.reading import read_study
+    from encoder.study import Context
 
     print("reading and encoding ...", file=sys.stderr)
-    features = Encoder.load(encoder).encode(read_study(path))
+    features = Encoder.load(encoder).encode(read_study(path, Context(description=description)))
     if save is not None:
         _write(features, save)
         print(f"wrote {save}", file=sys.stderr)

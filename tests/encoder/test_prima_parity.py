@@ -25,6 +25,7 @@ from encoder.naming import series_name
 from encoder.networks import token_rows
 from encoder.patches import Patches, cut, patchify
 from encoder.prima import Prima
+from encoder.reading import read_study
 from encoder.study import Context, Plane, Series, Study, Weighting
 from encoder.tokenizer import encode_patches
 from encoder.volume import Volume, canonical
@@ -165,6 +166,18 @@ def test_kept_tokens_and_their_latents(i: int, prima: Prima) -> None:
 @needs_scans
 def test_names_come_from_the_tags_as_the_official_reader_makes_them() -> None:
     assert [one.name for one in series()] == expected_scores()["series_names"]
+
+
+@needs_scans
+def test_the_reader_gives_the_same_series(tmp_path: Path) -> None:
+    """Numbers, their type and places as above. (The third folder is labelled CT: the official reader takes it, ours does not.)"""
+    assert DATA
+    read = read_study([Path(DATA) / folder for folder in FOLDERS[:2]], home=tmp_path)
+    for found, wanted in zip(sorted(read.series, key=lambda s: s.name, reverse=True), series(), strict=False):
+        assert found.name == wanted.name
+        assert found.voxels.dtype == wanted.voxels.dtype
+        np.testing.assert_array_equal(found.voxels, wanted.voxels)
+        np.testing.assert_allclose(found.affine, wanted.affine, atol=1e-9)
 
 
 @needs_fixtures
