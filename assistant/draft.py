@@ -13,6 +13,7 @@ _KEYS = ("differential", "findings", "impression")
 _TAG = re.compile(r"\[([^\[\]]{1,120})\]")
 _STEP = re.compile(r"^\s*(?:\d+[.)]|[-*])\s*", re.MULTILINE)
 _BOUNDARY = re.compile(r"(?<=[.!?\]])\s+(?=[A-Z\"_])")
+_NUMBER = re.compile(r"(?<!\S)\d{1,2}[.)]\s+(?=[A-Z])")  # of an item in a list
 _TRAILING_COMMA = re.compile(r",(?=\s*[\]}])")
 
 
@@ -61,9 +62,11 @@ def parse(text: str) -> Draft:
 
 
 def sentences(text: str) -> tuple[Sentence, ...]:
-    """Splits a text after full stops and tags; a sentence without words is dropped."""
+    """Splits a text after full stops and tags; list numbers and sentences without words are dropped."""
     return tuple(
-        sentence for part in _BOUNDARY.split(text.strip()) if re.search(r"\w", (sentence := _sentence(part)).text) or sentence.tags
+        sentence
+        for part in _BOUNDARY.split(_NUMBER.sub("", text).strip())
+        if re.search(r"\w", (sentence := _sentence(part)).text) or sentence.tags
     )
 
 

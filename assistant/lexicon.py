@@ -104,7 +104,8 @@ def mentions(text: str) -> tuple[Mention, ...]:
 
 _NEGATION = re.compile(r"\b(?:no|not|without|neither|nor|never|absen(?:ce|t)|negative for|free of|lacks?|lacking|excludes?|rules? out)\b")
 _CLAUSE_END = re.compile(
-    r"[;:]|\b(?:but|however|although|though|whereas|except|apart from|aside from|other than|consistent with|compatible with|suggest\w*|"
+    r"[;:]|\b(?:but|however|although|though|whereas|except|apart from|aside from|other than|consistent with|compatible with|"
+    r"(?<!to )suggest\w*|"
     r"in keeping with|favor\w*|there (?:is|are)|likely)\b|, (?:with|which|and there)\b"
 )
 _NEGATED_AFTER = re.compile(
@@ -139,17 +140,20 @@ def negative(text: str) -> bool:
 # ---- what a statement is about, when it says no name ----------------------------------------------------------------
 
 _LESION = re.compile(
-    r"\b(?:mass(?:es)?|lesions?|tumors?|neoplasms?|collections?|foc(?:us|i)|abnormal\w*|signal change|\w*intens\w+|nodul\w+|cysts?|ring|diagnos[ie]s)\b"
+    r"\b(?:mass(?:es)?|lesions?|tumors?|neoplasms?|collections?|foc(?:us|i)|abnormal\w*|signal change|"
+    r"\w*intens\w+|nodul\w+|cysts?|ring|diagnos[ie]s)\b"
 )
 _NORMAL = re.compile(
-    r"\b(?:normal\w*|unremarkable|preserved|intact|patent|central|age appropriate|symmetric\w*|in the midline|clear)\b|"
+    r"\b(?:normal\w*|unremarkable|preserved|intact|patent|(?:is|are) central|age appropriate|symmetric\w*|in the midline|clear)\b|"
     r"\bnot (?:enlarged|dilated|displaced)\b"
 )
 # Structure -> the names that must all be assessed and negative before it may be called normal; () = nothing here can judge it.
 _STRUCTURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"ventric\w+", ("ventriculomegaly",)),
     (r"midline|septum", ("midline_shift",)),
-    (r"sulci|sulcal|cisterns?|extra axial spaces?", ("mass_effect",)),
+    (r"(?:sulci|sulcal|cisterns?)(?![\w ]* for age)|extra axial spaces?", ("mass_effect",)),
+    (r"sulci[\w ]* for age|(?:brain|cerebral|parenchymal) volume", ("cerebral_atrophy",)),
+    (r"extra axial (?:fluid )?collections?", ("subdural_hematoma",)),
     (r"sella\w*|pituitary", ("pituitary_adenoma", "rathkes_cleft_cyst", "craniopharyngioma")),
     (r"tonsils?|craniocervical|foramen magnum", ("chiari_malformation",)),
     (r"callosum|callosal", ("dysgenesis_corpus_callosum",)),

@@ -25,6 +25,7 @@ OTHER = "other"  # the one name outside the taxonomy that a model may write
 COPIED_WORDS = 8  # so many words in a row from a case's report are a copy, not a coincidence
 GENERAL = 26  # "normal" as a whole needs at least so many of the 52 names assessed
 _AFFECTED = frozenset({"mass_effect", "midline_shift", "brain_herniation", "ventriculomegaly", "cerebral_atrophy", "edema"})
+_SHOWN = {"T1post": ("+",), "DWI": ("+",), "SWI": ("-",)}  # the sign of a name that always enhances, restricts, blooms
 _ABOUT_CASE = ("case", "cases", "neighbour", "neighbours", "neighbor", "neighbors", "retrieved")
 _RANK = {ClaimStatus.SUPPORTED: 0, ClaimStatus.RENDERED: 0, ClaimStatus.UNSUPPORTED: 1, ClaimStatus.CONTRADICTED: 2}
 
@@ -307,23 +308,28 @@ def _usual_place(row: Diagnosis) -> tuple[str, ...]:
 
 
 def _sign_flags(sentence: Sentence, subjects: tuple[Mention, ...], evidence: Evidence) -> Iterator[_Flag]:
-    """A sign needs its sequence; a denied sign must not be one that a positive name always shows."""
+    """A sign needs its sequence; a sign denied of no name needs heads that would see it, none of them positive."""
     have = {key.partition("-")[0] for key in evidence.sequences}
     for word, keys in lexicon.sign_sequences(sentence.text):
         if not have & set(keys):
             yield _Flag(ClaimStatus.CONTRADICTED, f"{word} is said, but the study has no {' or '.join(keys)}")
-        elif keys[0] in ("T1post", "DWI", "SWI") and not subjects and lexicon.negative(sentence.text):
-            wanted = ("-",) if keys[0] == "SWI" else ("+",)
-            shows = [name for name in evidence.positives if load()[name].signs.get(keys[0]) == wanted]
-            if shows:
-                yield _Flag(ClaimStatus.CONTRADICTED, f"{word} is denied, but {_labels(shows)} is positive")
+        elif not subjects and _denies_sign(sentence.text, keys[0]):
+            showing = [name for name, row in load().items() if row.signs.get(keys[0]) == _SHOWN[keys[0]]]
+            if positive := [name for name in showing if evidence.positive(name)]:
+                yield _Flag(ClaimStatus.CONTRADICTED, f"{word} is denied, but {_labels(positive)} is positive")
+            elif 2 * len(evidence.scores.keys() & set(showing)) < len(showing):
+                yield _Flag(ClaimStatus.UNSUPPORTED, f"{word} is denied, but most diagnoses that show it were not assessed")
+
+
+def _denies_sign(text: str, key: str) -> bool:
+    return key in _SHOWN and lexicon.negative(text)
 
 
 def _normal_flags(sentence: Sentence, subjects: tuple[Mention, ...], evidence: Evidence) -> Iterator[_Flag]:
     """A normal or negative statement without a name needs heads that were asked and said no; an unnamed lesion needs one that said yes."""
-    if subjects:
-        return
     text = sentence.text
+    if subjects or any(_denies_sign(text, keys[0]) for _, keys in lexicon.sign_sequences(text)):
+        return
     denies = lexicon.says_normal(text) or (lexicon.negative(text) and (lexicon.says_lesion(text) or lexicon.structures(text)))
     if denies:
         yield from _denial_flags(text, evidence)

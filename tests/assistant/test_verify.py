@@ -40,6 +40,10 @@ def draft(differential: list[str], impression: str = "High-grade glioma. [P:high
         "Metastasis is unlikely. [P:brain_metastasis]",
         "FLAIR shows a bright lesion. [S:FLAIR]",
         "The first case has a meningioma. [C2]",
+        "No restricted diffusion.",
+        "Brain volume is normal.",
+        "No extra-axial collection.",
+        "No diffusion restriction to suggest acute ischaemia.",
     ],
 )
 def test_what_the_evidence_carries_is_supported(sentence: str) -> None:
@@ -58,6 +62,7 @@ def test_what_the_evidence_carries_is_supported(sentence: str) -> None:
         ("The brain is normal.", ClaimStatus.CONTRADICTED, "normal is said"),
         ("The paranasal sinuses are clear.", ClaimStatus.UNSUPPORTED, "no head assesses it"),
         ("Occipital high-grade glioma.", ClaimStatus.UNSUPPORTED, "occipital"),
+        ("No abnormal enhancement.", ClaimStatus.CONTRADICTED, "denied, but high-grade glioma"),
         ("High-grade glioma of 34 mm.", ClaimStatus.UNSUPPORTED, "nothing here measures"),
         ("High-grade glioma, unchanged.", ClaimStatus.UNSUPPORTED, "earlier examination"),
         ("High-grade glioma. [Q:magic]", ClaimStatus.UNSUPPORTED, "not a kind of evidence"),
