@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import Iterable
+from itertools import islice
 
 # From a word of denial to the end of what it denies. "No haemorrhage" must not answer a search for haemorrhage.
 DENIED = re.compile(
@@ -23,6 +25,7 @@ IDLE = frozenset(
     )
 )
 MOST_WORDS = 32
+WEIGHED = 8  # times the limit: the best by BM25 that are looked through for their words
 
 
 def asserted(text: str) -> str:
@@ -50,11 +53,12 @@ def find(
     """Rows whose report says at least half of the words, best BM25 first, with the words that each says."""
     if not asked:
         return []
-    ranked = db.execute(
-        "SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 1.0, 2.0, 2.0), rowid", (" OR ".join(map(_quoted, asked)),)
-    )
-    rows = [row for (row,) in ranked if row not in denied and (allowed is None or row in allowed)]
-    said = {word: {row for (row,) in db.execute("SELECT rowid FROM words WHERE words MATCH ?", (_quoted(word),))} for word in asked}
+    order = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, 1.0, 2.0, 2.0), rowid"
+    ranked = db.execute(order, (" OR ".join(map(_quoted, asked)),))
+    open_to = (row for (row,) in ranked if row not in denied and (allowed is None or row in allowed))
+    rows = list(islice(open_to, WEIGHED * limit))
+    among = "SELECT rowid FROM words WHERE words MATCH ? AND rowid IN (SELECT value FROM json_each(?))"
+    said = {word: {row for (row,) in db.execute(among, (_quoted(word), json.dumps(rows)))} for word in asked}
     hits = ((row, tuple(word for word in asked if row in said[word])) for row in rows)
     return [(row, found) for row, found in hits if 2 * len(found) >= len(asked)][:limit]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -96,8 +97,11 @@ def numbers(db: sqlite3.Connection) -> NDArray[np.int64]:
 
 def embeddings(db: sqlite3.Connection, rows: Sequence[int] | NDArray[np.int64], dim: int) -> NDArray[np.float32]:
     """(n, dim) unit embeddings of the rows, in their order."""
-    found = [db.execute("SELECT embedding FROM cases WHERE row = ?", (int(row),)).fetchone()[0] for row in rows]
-    return np.frombuffer(b"".join(found), np.float32).reshape(len(rows), dim)
+    found = db.execute(
+        "SELECT embedding FROM json_each(?) JOIN cases ON row = json_each.value ORDER BY json_each.key",
+        (json.dumps([int(row) for row in rows]),),
+    )
+    return np.frombuffer(b"".join(embedding for (embedding,) in found), np.float32).reshape(len(rows), dim)
 
 
 def sequences(db: sqlite3.Connection, row: int, seq_dim: int) -> tuple[tuple[str, ...], NDArray[np.float32]]:
