@@ -140,7 +140,7 @@ class Assistant:
         study, features = evidence.study, evidence.features
         checked = verify(draft, evidence)
         limits = rendering.limits(evidence.not_assessed, needs.limited(study, features))
-        recommended = rules.recommendations(evidence)
+        recommended = rules.recommendations(evidence) or (rendering.NO_REFERRAL,)
         text = rendering.report(evidence, " ".join([checked.findings_text, *limits]), checked.impression_text, " ".join(recommended))
         added = [("findings", line) for line in limits] + [("recommendation", line) for line in recommended]
         level, reason = rules.priority(evidence)

@@ -316,8 +316,8 @@ def sizes(text: str) -> tuple[str, ...]:
 
 
 def without_sizes(text: str) -> str:
-    """The sentence with every figure of size as `___`."""
-    return _SIZE.sub("___ ", text)
+    """The sentence with every figure of size as `___`, lengths in mm."""
+    return re.sub(r"(?<=___ )(?:cm|centimet\w+)", "mm", _SIZE.sub("___ ", text))
 
 
 def prior_phrase(text: str) -> str | None:

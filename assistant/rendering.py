@@ -18,6 +18,7 @@ NOTICE = (
 )
 NONE_AVAILABLE = "None available."
 NOT_GIVEN = "Not given."
+NO_REFERRAL = "No referral follows from what was assessed."
 WIDTH = 110
 _MOST_PRIOR = 400  # characters of a prior's text that the comparison repeats
 

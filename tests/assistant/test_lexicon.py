@@ -53,5 +53,6 @@ def test_sides_and_directions() -> None:
 def test_sizes_and_priors() -> None:
     assert lexicon.sizes("A 12 x 14 mm mass, ___ mm ring, 3 cm.") == ("12 x 14", "3")
     assert lexicon.without_sizes("A 12 x 14 mm mass.") == "A ___ mm mass."
+    assert lexicon.without_sizes("A mass of 3.4 cm.") == "A mass of ___ mm."
     assert lexicon.prior_phrase("Unchanged since the last examination.") == "unchanged"
     assert lexicon.prior_phrase("Increased FLAIR signal.") is None

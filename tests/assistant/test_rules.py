@@ -61,6 +61,11 @@ def test_a_stroke_of_unknown_age_is_taken_as_acute_and_says_so() -> None:
     assert rules.priority(evidence({"large_vessel_stroke": 0.9}, indication="Chronic headache."))[0] is Priority.HIGH
 
 
+def test_a_known_grade_speaks_in_place_of_an_unknown_one() -> None:
+    assert {item.rule for item in rules.referrals(evidence({"glioma": 0.9, "high_grade_glioma": 0.9}))} == {"high_grade_glioma"}
+    assert {item.rule for item in rules.referrals(evidence({"glioma": 0.9}))} == {"glioma.grade_unknown"}
+
+
 def test_children_and_adults_go_to_their_own_specialists() -> None:
     def specialties(age: float | None) -> set[str]:
         return {item.specialty for item in rules.referrals(evidence({"medulloblastoma": 0.9}, age=age))}
