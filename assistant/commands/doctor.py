@@ -100,10 +100,13 @@ def _parts() -> Iterator[Finding]:
         return f"{info.build[:12]}, {info.count} cases"
 
     def language_model() -> str:
+        from assistant.errors import UsageError
         from assistant.llm import LanguageModel
 
         opened = LanguageModel.open(None, None, hashes.get("encoder"))
-        return f"{opened.hash[:12]}, adapter {(opened.adapter_hash or 'none')[:12]}, {opened.conditioning}"
+        if opened.adapter_hash is None:
+            raise UsageError(f"{opened.hash[:12]} without an adapter, which it needs to write drafts")
+        return f"{opened.hash[:12]}, adapter {opened.adapter_hash[:12]}, {opened.conditioning}"
 
     for name, look in (("encoder weights", encoder), ("demo index", cases), ("language model", language_model)):
         yield _part(name, look)
