@@ -47,6 +47,17 @@ class Visitor(Base):
     created: Mapped[float] = mapped_column(default=time.time)
 
 
+class TabRow(Base):
+    """One open tab. Each column holds the newest turn of one kind of telling; who tells under an older turn falls silent."""
+
+    __tablename__ = "tabs"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    screen: Mapped[float] = mapped_column(default=0.0)
+    draft: Mapped[float] = mapped_column(default=0.0)
+    chat: Mapped[float] = mapped_column(default=0.0)
+    case: Mapped[float] = mapped_column(default=0.0)
+
+
 class StudyRow(Base):
     """A study on the page. visitor: its owner, None = everyone's (demo). part: which study of its path. intake: what the reader found."""
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from sqlalchemy import delete, or_, select, update
 
-from assistant.database import AuditRow, Database, DraftRow, EventRow, JobRow, MessageRow, StudyRow, Visitor, WorkerRow, new_id
+from assistant.database import AuditRow, Database, DraftRow, EventRow, JobRow, MessageRow, StudyRow, TabRow, Visitor, WorkerRow, new_id
+
+TAB_LIFE = 7 * 86_400.0  # seconds after which a tab that chose no study since counts as closed
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,25 @@ def choose(database: Database, visitor: str, study: str) -> None:
     """Remembers which study a visitor looks at."""
     with database.begin() as rows:
         rows.execute(update(Visitor).where(Visitor.id == visitor).values(study=study))
+
+
+def begin_turn(database: Database, tab: str, *kinds: str) -> float:
+    """A new turn for a tab's tellings of these kinds (screen, draft, chat, case); it ends the older ones."""
+    turn = time.time()
+    with database.begin() as rows:
+        rows.execute(delete(TabRow).where(TabRow.screen < turn - TAB_LIFE))
+        row = rows.get(TabRow, tab) or TabRow(id=tab, screen=turn)
+        for kind in kinds:
+            setattr(row, kind, turn)
+        rows.add(row)
+    return turn
+
+
+def is_turn(database: Database, tab: str, kind: str, turn: float) -> bool:
+    """Whether no newer turn of this kind has begun in the tab."""
+    with database.begin() as rows:
+        row = rows.get(TabRow, tab)
+        return row is not None and getattr(row, kind) == turn
 
 
 def add(

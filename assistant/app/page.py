@@ -149,33 +149,34 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
                     trouble = gr.Markdown("", elem_id="trouble")
                     remove = gr.Button("Remove the open study and its chat from this site", elem_id="remove", size="sm")
 
-        # Followers first: whatever sets one going also ends its predecessor.
+        # A follower tells until its job ends or a newer turn begins in the tab. Gradio's own `cancels` proved unreliable for this:
+        # a draft of one study could go on appearing beside another.
         free: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
-        follow_draft = draft_turn.change(handlers.follow_draft, [study_id], [report, write, stop, copy], trigger_mode="multiple", **free)
-        follow_chat = chat_turn.change(handlers.follow_chat, [study_id], [talk, hush], trigger_mode="multiple", **free)
-        follow_case = case_turn.change(handlers.follow_case, [case_turn], [case], trigger_mode="multiple", **free)
-        all_followers = [follow_draft, follow_chat, follow_case]
+        many: dict[str, Any] = {"trigger_mode": "multiple", **free}
+        draft_turn.change(handlers.follow_draft, [study_id, draft_turn], [report, write, stop, copy], **many)
+        chat_turn.change(handlers.follow_chat, [study_id, chat_turn], [talk, hush], **many)
+        case_turn.change(handlers.follow_case, [case_turn], [case], **many)
 
         screen = [study_id, chooser, images, intake, case, report, talk, draft_turn, chat_turn]
         page.load(handlers.arrive, None, screen, **free)
-        chooser.input(handlers.show, [chooser], screen, cancels=all_followers, trigger_mode="always_last", **free)
+        chooser.input(handlers.show, [chooser], screen, **many)
         chooser.focus(handlers.offer, None, [chooser], **free)
-        sent.uploaded(handlers.uploaded, None, screen, cancels=all_followers, **free)
-        pick.click(handlers.pick, [listed], [*screen, trouble], cancels=all_followers, **free)
-        remove.click(handlers.remove, [study_id], [*screen, trouble], cancels=all_followers, **free)
+        sent.uploaded(handlers.uploaded, None, screen, **many)
+        pick.click(handlers.pick, [listed], [*screen, trouble], **many)
+        remove.click(handlers.remove, [study_id], [*screen, trouble], **free)
 
-        write.click(handlers.write, [study_id], [draft_turn], cancels=[follow_draft], **free)
+        write.click(handlers.write, [study_id], [draft_turn], **free)
         stop.click(handlers.stop_draft, [study_id], None, **free)
         copy.click(None, None, None, js=draft.COPY)
 
-        gr.on([send.click, question.submit], handlers.ask, [study_id, question], [question, chat_turn], cancels=[follow_chat], **free)
-        talk.retry(handlers.retry, [study_id], [chat_turn], cancels=[follow_chat], **free)
-        talk.edit(handlers.edit, [study_id], [chat_turn], cancels=[follow_chat], **free)
-        talk.clear(handlers.clear, [study_id], None, cancels=[follow_chat], **free)
+        gr.on([send.click, question.submit], handlers.ask, [study_id, question], [question, chat_turn], **free)
+        talk.retry(handlers.retry, [study_id], [chat_turn], **free)
+        talk.edit(handlers.edit, [study_id], [chat_turn], **free)
+        talk.clear(handlers.clear, [study_id], [chat_turn], **free)
         hush.click(handlers.stop_chat, [study_id], None, **free)
 
-        head.cite(handlers.cite, None, [case_turn], cancels=[follow_case], **free)
-        case.close(lambda: None, None, [case], cancels=[follow_case], **free)
+        head.cite(handlers.cite, None, [case_turn], **many)
+        case.close(handlers.close_case, None, [case], **free)
     page.queue(default_concurrency_limit=16, max_size=256, api_open=False)
     return page, look()
 
@@ -197,17 +198,17 @@ class Handlers:
         shelf = await self._do(studies.shelf, visitor)
         known = {each.id for each in shelf}
         first = last if last in known else next((each.id for each in shelf), None)
-        async for screen in self._shown(visitor, first):
+        async for screen in self._shown(visitor, first, request):
             yield screen
 
     async def show(self, chosen: str | None, request: gr.Request) -> AsyncIterator[Screen]:
         """Another study is chosen."""
-        async for screen in self._shown(self._visitor(request), chosen):
+        async for screen in self._shown(self._visitor(request), chosen, request):
             yield screen
 
     async def uploaded(self, event: gr.EventData, request: gr.Request) -> AsyncIterator[Screen]:
         """An upload is complete."""
-        async for screen in self._shown(self._visitor(request), str(event.study)):
+        async for screen in self._shown(self._visitor(request), str(event.study), request):
             yield screen
 
     async def pick(self, listed: str | None, request: gr.Request) -> AsyncIterator[Screen]:
@@ -224,7 +225,7 @@ class Handlers:
         id = await self._do(lambda database: studies.add(database, visitor=visitor, origin="root", label=label, path=str(path)))
         await self._do(lambda database: jobs.enqueue(database, Kind.READ, study=id, visitor=visitor))
         await self._do(studies.note, visitor, "open", id)
-        async for screen in self._shown(visitor, id):
+        async for screen in self._shown(visitor, id, request):
             yield (*screen, "")
 
     async def remove(self, id: str | None, request: gr.Request) -> AsyncIterator[Screen]:
@@ -243,14 +244,19 @@ class Handlers:
         """The list is about to be opened: what it offers now."""
         return gr.update(choices=study.choices(await self._do(studies.shelf, self._visitor(request))))
 
-    async def _shown(self, visitor: str, id: str | None) -> AsyncIterator[Screen]:
-        """A study on the whole screen; waits for one that is still being read."""
-        while True:
+    async def _shown(self, visitor: str, id: str | None, request: gr.Request) -> AsyncIterator[Screen]:
+        """A study on the whole screen; waits for one that is still being read, unless another is chosen meanwhile."""
+        turn = await self._turn(request, "screen", "draft", "chat", "case")
+        while await self._is_turn(request, "screen", turn):
             seen = await self._do(studies.see, visitor, id)
             choices = study.choices(await self._do(studies.shelf, visitor))
-            turn = time.time()
             if seen is not None and seen.state == "ready":
-                break
+                await self._do(studies.choose, visitor, seen.id)
+                picture = viewer.study_value(seen.id, seen.label, study.context_line(seen.intake), seen.intake["series"])
+                intake = study.intake_html(seen.intake)
+                messages = await self._do(chat.shown, visitor, seen.id)
+                yield seen.id, gr.update(choices=choices, value=id), picture, intake, None, gr.skip(), messages, turn, turn
+                return
             if seen is None or seen.state == "failed":
                 message = WELCOME if seen is None else seen.message or "This study could not be read. Send it again."
                 picture = viewer.message_value(id, "", "empty" if seen is None else "failed", message)
@@ -259,11 +265,6 @@ class Handlers:
             picture = viewer.message_value(id, seen.label, "waiting", READING)
             yield id, gr.update(choices=choices, value=id), picture, "", None, draft.empty(READING), [], gr.skip(), gr.skip()
             await asyncio.sleep(2 * POLL)
-        await self._do(studies.choose, visitor, seen.id)
-        picture = viewer.study_value(seen.id, seen.label, study.context_line(seen.intake), seen.intake["series"])
-        intake = study.intake_html(seen.intake)
-        messages = await self._do(chat.shown, visitor, seen.id)
-        yield seen.id, gr.update(choices=choices, value=id), picture, intake, None, gr.skip(), messages, turn, turn
 
     # The draft
 
@@ -275,9 +276,9 @@ class Handlers:
             if job is None or job.state.ended:
                 await self._do(lambda database: jobs.enqueue(database, Kind.DRAFT, study=id, visitor=visitor))
                 await self._do(studies.note, visitor, "draft", id)
-        return time.time()
+        return await self._turn(request, "draft")
 
-    async def follow_draft(self, id: str | None, request: gr.Request) -> AsyncIterator[Screen]:
+    async def follow_draft(self, id: str | None, turn: float, request: gr.Request) -> AsyncIterator[Screen]:
         """Tells the newest draft of the study until it ends."""
         visitor = self._visitor(request)
         if await self._do(studies.see, visitor, id) is None:
@@ -292,6 +293,8 @@ class Handlers:
             job, events = await self._do(jobs.look, newest.id, progress.seen)
             progress = progress.after(events)
             now = draft.render(progress, job, await self._models())
+            if not await self._is_turn(request, "draft", turn):
+                return
             if now != last or job.state.ended:
                 last = now
                 yield now, *_buttons(write=job.state.ended, stop=not job.state.ended, copy=progress.result is not None)
@@ -312,13 +315,13 @@ class Handlers:
         """A question is sent."""
         visitor = self._visitor(request)
         if not question.strip() or await self._do(studies.see, visitor, id) is None:
-            return gr.skip(), time.time()
+            return gr.skip(), await self._turn(request, "chat")
         if await self._do(chat.running, visitor, str(id)):
             gr.Info("An answer is still being written. Your question stays in the box; send it afterwards, or press Stop first.")
-            return gr.skip(), time.time()
+            return gr.skip(), await self._turn(request, "chat")
         await self._do(chat.ask, visitor, str(id), question)
         await self._do(studies.note, visitor, "ask", id)
-        return "", time.time()
+        return "", await self._turn(request, "chat")
 
     async def retry(self, id: str | None, event: gr.RetryData, request: gr.Request) -> float:
         """The same question again."""
@@ -333,9 +336,9 @@ class Handlers:
         position = index[0] if isinstance(index, list | tuple) else index
         if await self._do(studies.see, visitor, id) is not None:
             await self._do(chat.ask_again, visitor, str(id), int(position), question)
-        return time.time()
+        return await self._turn(request, "chat")
 
-    async def follow_chat(self, id: str | None, request: gr.Request) -> AsyncIterator[Screen]:
+    async def follow_chat(self, id: str | None, turn: float, request: gr.Request) -> AsyncIterator[Screen]:
         """Tells the chat until its last answer is complete."""
         visitor = self._visitor(request)
         if await self._do(studies.see, visitor, id) is None:
@@ -345,6 +348,8 @@ class Handlers:
         while True:
             running = await self._do(chat.running, visitor, str(id))
             now = await self._do(chat.shown, visitor, str(id))
+            if not await self._is_turn(request, "chat", turn):
+                return
             if now != last or running is None:
                 last = now
                 yield now, gr.update(interactive=running is not None)
@@ -352,11 +357,12 @@ class Handlers:
                 return
             await asyncio.sleep(POLL)
 
-    async def clear(self, id: str | None, request: gr.Request) -> None:
+    async def clear(self, id: str | None, request: gr.Request) -> float:
         """The whole chat is forgotten, here too."""
         visitor = self._visitor(request)
         await self._do(chat.stop, visitor, str(id))
         await self._do(studies.forget_from, visitor, str(id), 0)
+        return await self._turn(request, "chat")
 
     async def stop_chat(self, id: str | None, request: gr.Request) -> None:
         """Asks the worker to stop answering."""
@@ -364,16 +370,20 @@ class Handlers:
 
     # Cited cases
 
-    def cite(self, event: gr.EventData) -> tuple[str, str, float]:
-        """A citation is clicked: which case, under which tag, and when (the same one may be clicked again)."""
-        return str(event.case), str(event.tag), time.time()
+    async def cite(self, event: gr.EventData, request: gr.Request) -> tuple[str, str, float]:
+        """A citation is clicked: which case, under which tag, and a turn (the same one may be clicked again)."""
+        return str(event.case), str(event.tag), await self._turn(request, "case")
 
-    async def follow_case(self, turn: tuple[str, str, float] | None, request: gr.Request) -> AsyncIterator[Any]:
+    async def close_case(self, request: gr.Request) -> None:
+        """The cited case goes."""
+        await self._turn(request, "case")
+
+    async def follow_case(self, cited: tuple[str, str, float] | None, request: gr.Request) -> AsyncIterator[Any]:
         """A cited case beside the study: key pictures at once, the full study when the worker has made it again."""
         visitor = self._visitor(request)
-        if turn is None:
+        if cited is None:
             return
-        id, tag = turn[0], turn[1][:8]
+        id, tag, turn = cited[0], cited[1][:8], cited[2]
         kept = await self._do_plain(lambda: _kept_case(self._site, id))
         if kept is None:
             gone = viewer.message_value(None, tag, "failed", "This case is not kept here any more. Draft the report again.")
@@ -389,7 +399,8 @@ class Handlers:
             note = "" if ended.state is State.DONE else "key pictures only: the full study could not be made"
             again = await self._do_plain(lambda: _kept_case(self._site, id))
             series = again[1] if again else None
-        yield viewer.case_value(case, tag, series, note)
+        if await self._is_turn(request, "case", turn):
+            yield viewer.case_value(case, tag, series, note)
 
     # What every handler needs
 
@@ -398,6 +409,12 @@ class Handlers:
         if not studies.known(self._database, visitor):
             raise gr.Error("This page has lost its session. Reload it.", print_exception=False)
         return visitor
+
+    async def _turn(self, request: gr.Request, *kinds: str) -> float:
+        return await self._do(studies.begin_turn, str(request.session_hash), *kinds)
+
+    async def _is_turn(self, request: gr.Request, kind: str, turn: float) -> bool:
+        return await self._do(studies.is_turn, str(request.session_hash), kind, turn)
 
     async def _models(self) -> str:
         sign = await self._do(studies.worker_sign)

@@ -156,6 +156,40 @@ def test_stop_stops_the_draft(visit: Visit) -> None:
 
 
 @pytest.mark.usefixtures("models")
+def test_a_draft_goes_on_while_another_study_is_looked_at(visit: Visit) -> None:
+    page = opened(visit())
+    page.locator("#write-draft").click()
+    page.wait_for_selector("#stop-draft:enabled")
+    choose_demo(page, 2)
+    page.wait_for_selector("#draft .empty")
+    page.wait_for_timeout(2500)
+    assert "No draft of this study yet" in page.locator("#draft").inner_text()
+    choose_demo(page, 1)
+    page.wait_for_selector("#draft .badges")
+
+
+@pytest.mark.usefixtures("models")
+def test_a_question_can_be_asked_again_or_differently(visit: Visit) -> None:
+    page = opened(visit())
+    ask(page, "What is the main finding?")
+    page.locator("#chat").get_by_label("Retry").last.click()
+    page.wait_for_selector("#stop-chat:enabled")
+    page.wait_for_selector("#stop-chat:disabled")
+    assert page.locator("#chat .bot").count() == 1
+    page.locator("#chat").get_by_label("Edit").last.click()
+    page.locator("#chat textarea").fill("Is there mass effect?")
+    page.locator("#chat").get_by_label("Submit").last.click()
+    page.wait_for_selector("#chat .user:has-text('Is there mass effect?')")
+    page.wait_for_selector("#stop-chat:disabled")
+    assert "main finding" not in page.locator("#chat").inner_text()
+    page.locator("#chat").get_by_label("Clear").click()
+    page.wait_for_selector("#chat .bot", state="detached")
+    page.reload()
+    page.wait_for_selector(f"#study-viewer {LOADED}")
+    assert page.locator("#chat .bot").count() == 0
+
+
+@pytest.mark.usefixtures("models")
 def test_two_people_never_see_each_others_text(visit: Visit) -> None:
     one, two = opened(visit()), visit()
     choose_demo(two, 2)

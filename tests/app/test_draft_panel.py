@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
+from assistant import evidence
 from assistant.app.chat import answer_text, linked
 from assistant.app.draft import Progress, partial_json, plain_text, render
+from assistant.app.viewer import sequence_keys
 from assistant.drafts import restored
 from assistant.jobs import AGAIN, Job, JobEvent, Kind, State
+from encoder.study import Context, Plane, Series, Study, Weighting
 
 CASES = [{"id": "c-17", "similarity": 0.9, "diagnoses": ["high_grade_glioma"]}, {"id": "c-42", "similarity": None, "diagnoses": []}]
 
@@ -150,3 +154,11 @@ def test_an_answer_links_its_own_cases_once_it_is_whole() -> None:
 def test_a_kept_draft_comes_back_whole() -> None:
     kept = result()
     assert json.loads(json.dumps(restored(kept).to_json())) == json.loads(json.dumps(kept))
+
+
+def test_sequences_are_named_as_in_the_evidence() -> None:
+    """The page knows a study only as rows, so the rule is in two places; this keeps them one."""
+    weightings = ("T1", "T1", "T1 post-contrast", "FLAIR", "unknown", "T1 post-contrast")
+    series = tuple(Series("x", np.zeros((2, 2, 2)), np.eye(4), Plane.AXIAL, Weighting(each)) for each in weightings)
+    expected = evidence.sequence_keys(Study("k", None, series, (), Context()))
+    assert tuple(sequence_keys([{"weighting": each} for each in weightings])) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -16,7 +17,7 @@ LPS = np.array([[0.9, 0.1, 0, -80], [-0.1, 0.9, 0, -90], [0, 0, 5.5, -40], [0, 0
 
 
 def series(dtype: type = np.int16) -> Series:
-    voxels = np.random.default_rng(0).integers(0, 200, (20, 24, 6)).astype(dtype)
+    voxels: NDArray[Any] = np.random.default_rng(0).integers(0, 200, (20, 24, 6)).astype(dtype)
     return Series("AX T2", voxels, LPS, Plane.AXIAL, Weighting.T2)
 
 
