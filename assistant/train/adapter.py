@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors.numpy import load_file
+from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
@@ -29,7 +30,7 @@ from assistant.conditioner import Conditioner, ConditionerConfig, feature_number
 from assistant.draft import parse
 from assistant.errors import DraftError, UsageError
 from assistant.evidence import Evidence
-from assistant.llm import CONDITIONER, SOFT_PLACE, WEIGHTS, AdapterManifest, LanguageModel, prompt_schema, quiet_peft
+from assistant.llm import CONDITIONER, LORA, SOFT_PLACE, WEIGHTS, AdapterManifest, LanguageModel, prompt_schema, quiet_peft
 from assistant.needs import not_assessed
 from assistant.train import text
 from encoder.features import Localisation, Score, StudyFeatures
@@ -44,7 +45,7 @@ NAMES = tuple(diagnoses.load())
 HIDING = ((0.5, ()), (0.35, ("scores", "cases", "locations")), (0.15, ("scores", "locations")))
 IMAGINED = 0.12  # share of examples without features, from the whole table
 CHAT = 0.3
-SAVE_EVERY = 180.0  # seconds
+SAVE_EVERY = 90.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class AdapterConfig:
     rank: int = 32
     alpha: int = 64
     length: int = 8
-    batch: int = 8
+    batch: int = 4
     rate: float = 2e-3
     noise: float = 0.1  # of the features, in their own standard deviations
     hint: float = 0.1  # weight of the loss that keeps the soft prompt near the names' own embeddings
@@ -222,10 +223,12 @@ class Batcher:
 # ---- training -------------------------------------------------------------------------------------------------------
 
 
-def train_adapter(out: Path, features: Path, config: AdapterConfig = AdapterConfig(), *, base: str | None = None) -> dict[str, float]:
-    """Train LoRA and conditioner on cached features for `config.minutes`; `out` is rewritten whole every three minutes. Returns figures.
+def train_adapter(
+    out: Path, features: Path, config: AdapterConfig = AdapterConfig(), *, base: str | None = None, start: Path | None = None
+) -> dict[str, float]:
+    """Train LoRA and conditioner on cached features for `config.minutes`; `out` is rewritten whole as it goes. Returns figures.
 
-    base: the language model, None = the shipped one. Raises UsageError for unusable features.
+    base: the language model, None = the shipped one. start: an adapter of that model to go on from. Raises UsageError for bad features.
     """
     torch.manual_seed(config.seed)
     rng = Random(config.seed)
@@ -240,6 +243,8 @@ def train_adapter(out: Path, features: Path, config: AdapterConfig = AdapterConf
     with quiet_peft():
         lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
         tuned = get_peft_model(model, lora)
+    if start is not None:
+        set_peft_model_state_dict(tuned, load_tensors(start / LORA))
     manifest = AdapterManifest(cache.encoder, language_model.hash, prompt_schema(), conditioner.config.as_json())
     groups = [
         {"params": [p for p in tuned.parameters() if p.requires_grad], "lr": config.rate, "peak": config.rate, "weight_decay": 0.0},
@@ -306,7 +311,7 @@ def save(out: Path, tuned: PeftModel, conditioner: Conditioner, manifest: Adapte
 def _batches(cache: FeatureCache, rows: Sequence[int], rng: Random, config: AdapterConfig) -> Iterator[list[Example]]:
     """Endless batches of examples of like length, so that little is padding."""
     while True:
-        items = sorted((example(cache, rows, rng) for _ in range(6 * config.batch)), key=lambda item: len(item.prompt) + len(item.reply))
+        items = sorted((example(cache, rows, rng) for _ in range(12 * config.batch)), key=lambda item: len(item.prompt) + len(item.reply))
         chunks = [items[at : at + config.batch] for at in range(0, len(items), config.batch)]
         rng.shuffle(chunks)
         yield from chunks

@@ -97,16 +97,16 @@ _CONFUSED = {
 }
 
 
-def imagine(rng: Random) -> Scene:
-    """A scene from the table: one in eight normal, else a main name with what often goes with it."""
+def imagine(rng: Random, among: Collection[str] = tuple(TABLE)) -> Scene:
+    """A scene of these names of the table: one in eight normal, else a main name with what often goes with it."""
     names: list[str] = []
     if rng.random() > 0.125:
-        main = TABLE[rng.choice(list(TABLE))]
+        main = TABLE[rng.choice(list(among))]
         names = [main.name, *(name for name in main.goes_with if rng.random() < 0.55)]
         if rng.random() < 0.2:
             names.append(rng.choice(_INCIDENTAL))
         names += [parent for name in names if (parent := TABLE[name].parent)]
-    lesions = tuple(_lesion(TABLE[name], rng) for name in dict.fromkeys(names))
+    lesions = tuple(_lesion(TABLE[name], rng) for name in dict.fromkeys(names) if name in among)
     age = TABLE[names[0]].age if names else None
     low, high = age or (1, 90)
     sequences = [weighting for weighting in _ROUTINE if rng.random() < 0.8] or [Weighting.T2]
