@@ -32,7 +32,6 @@ test-all: $(BIN)/.installed
 
 check: $(BIN)/.installed
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check . || true
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_boundaries.py
 

@@ -30,7 +30,15 @@ from encoder.reading import read_study
 from encoder.study import Acquisition, Series, Study, Weighting
 from prompts import diagnoses
 
-FOCAL = ("high_grade_glioma", "low_grade_glioma", "brain_metastasis", "meningioma", "brain_abscess", "intracranial_hemorrhage", "schwannoma")
+FOCAL = (
+    "high_grade_glioma",
+    "low_grade_glioma",
+    "brain_metastasis",
+    "meningioma",
+    "brain_abscess",
+    "intracranial_hemorrhage",
+    "schwannoma",
+)
 REAL = ("nifti_tumour_TCGA-FG-6692", "nifti_ms_patient20", "philips_elitionx_brain_multiseries")
 PRIMA = [sys.executable, "-m", "assistant"]
 
@@ -121,7 +129,13 @@ def image(assistant: Assistant, seed: int, pairs: int) -> dict[str, Any]:
         top = [i.diagnosis for i in draft(assistant, replace(one, series=blank), hide=frozenset({"gate"})).differential][:1]
         noise.append(top == [truth_a])
     kinds = len({phantom.truth(phantom.sample(s)).diagnoses[0] for s in abnormal})
-    return {"pairs": len(follows_a), "follows_voxels": float(np.mean(follows_a)), "follows_the_rest": float(np.mean(follows_b)), "noise_right": float(np.mean(noise)), "chance": 1 / kinds}
+    return {
+        "pairs": len(follows_a),
+        "follows_voxels": float(np.mean(follows_a)),
+        "follows_the_rest": float(np.mean(follows_b)),
+        "noise_right": float(np.mean(noise)),
+        "chance": 1 / kinds,
+    }
 
 
 def language(assistant: Assistant, seed: int, studies: int) -> dict[str, Any]:
@@ -137,7 +151,14 @@ def language(assistant: Assistant, seed: int, studies: int) -> dict[str, Any]:
         off.append(told == truth)
         valid_off.append(told is not None)
     most = max(truths.count(t) for t in set(truths)) / len(truths)
-    return {"studies": len(seeds), "soft_prompt_alone": float(np.mean(right)), "adapter_off": float(np.mean(off)), "readable_with_adapter_off": float(np.mean(valid_off)), "chance": 1 / len(set(truths)), "most_frequent": most}
+    return {
+        "studies": len(seeds),
+        "soft_prompt_alone": float(np.mean(right)),
+        "adapter_off": float(np.mean(off)),
+        "readable_with_adapter_off": float(np.mean(valid_off)),
+        "chance": 1 / len(set(truths)),
+        "most_frequent": most,
+    }
 
 
 def outliers(assistant: Assistant, seed: int, studies: int) -> dict[str, Any]:

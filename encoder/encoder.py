@@ -75,8 +75,7 @@ class Card:
         values = json.loads(text)
         if values.pop("format", None) != FORMAT:
             raise WeightsError(f"{MANIFEST}: expected format {FORMAT}; was it written by another version?")
-        kinds = {"config": EncoderConfig, "labels": Labels}
-        parts = {name: from_mapping(kind, values.get(name, {})) for name, kind in kinds.items()}
+        parts = {"config": from_mapping(EncoderConfig, values.get("config", {})), "labels": from_mapping(Labels, values.get("labels", {}))}
         heads = {name: {n: from_mapping(Head, h) for n, h in values.get(name, {}).items()} for name in ("heads", "referral")}
         unknown = set(values) ^ set(Card.__dataclass_fields__)
         if unknown:
@@ -125,14 +124,16 @@ class Encoder:
 
     @classmethod
     def load(cls, folder: Path | None = None) -> StudyEncoder:
-        """Read a weights folder strictly: one written here, or by `prima convert` (None = the shipped demo weights). Raises WeightsError."""
+        """Read a weights folder strictly, written here or by `prima convert`; None = the shipped weights. Raises WeightsError."""
         folder = folder or SHIPPED
         if (folder / "prima.json").exists():
             return Prima.load(folder)
         try:
             card = Card.from_json((folder / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise WeightsError(f"{folder}: expected an encoder folder with {MANIFEST}, found none that can be read; check --encoder.") from error
+            raise WeightsError(
+                f"{folder}: expected an encoder folder with {MANIFEST}, found none that can be read; check --encoder."
+            ) from error
         tensors = read_weights(folder / MODEL)
         parts = {kind: {n.removeprefix(kind): t for n, t in tensors.items() if n.startswith(kind)} for kind in ("towers.", "readout.")}
         towers = load_strictly(Towers(card.config), parts["towers."], folder / MODEL)
@@ -224,4 +225,6 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
 
 def unencoded(study: Study, names: tuple[str, ...]) -> tuple[Excluded, ...]:
     """Series that were read but gave no token, as exclusions for the intake."""
-    return tuple(Excluded(s.name, "no foreground, or more tokens than the weights' rule allows") for s in study.series if s.name not in names)
+    return tuple(
+        Excluded(s.name, "no foreground, or more tokens than the weights' rule allows") for s in study.series if s.name not in names
+    )

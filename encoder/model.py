@@ -52,7 +52,7 @@ class ModelOutput:
 
 
 class StudyHeads(nn.Module):
-    """Study-level logits from the pooled feature and the strongest token evidence for each name.
+    """Study-level logits: the strongest token evidence for each name, corrected by what the pooled feature knows.
 
     The strongest token lets a 5 mm lesion be heard, which a pooled vector trained on few studies would average away.
     """
@@ -62,21 +62,22 @@ class StudyHeads(nn.Module):
         width = len(labels.diagnoses)
         self.trunk = nn.Sequential(nn.LayerNorm(pooled), nn.Linear(pooled, hidden), nn.GELU())
         self.mix = nn.Sequential(nn.Linear(hidden + 2 * width, hidden), nn.GELU())
-        self.scores = nn.Linear(hidden + 2 * width, width)
+        self.scale = nn.Parameter(torch.ones(width))
+        self.scores = nn.Linear(hidden, width)
         self.referral = nn.Linear(hidden, len(labels.specialties))
         self.priority = nn.Linear(hidden, 4)
 
     def forward(self, pooled: Tensor, strongest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """pooled: (b, r * d). strongest: (b, 2 * names), see `strongest_evidence`."""
-        hidden = torch.cat([self.trunk(pooled), strongest / 4], dim=1)
-        mixed = self.mix(hidden)
-        return self.scores(torch.cat([mixed, strongest / 4], dim=1)), self.referral(mixed), self.priority(mixed)
+        mixed = self.mix(torch.cat([self.trunk(pooled), strongest / 4], dim=1))
+        scores = self.scale * strongest[:, : len(self.scale)] + self.scores(mixed)
+        return scores, self.referral(mixed), self.priority(mixed)
 
 
 def strongest_evidence(lesions: Tensor, lengths: list[int], counts: list[int]) -> Tensor:
     """For each study and name: the highest token logit, and the mean over series of each series' highest: (b, 2 * names)."""
-    by_series = torch.stack([part.amax(0) for part in lesions.split(lengths)])
-    studies = by_series.split(counts)
+    by_series = torch.stack([part.amax(0) for part in torch.split(lesions, lengths)])
+    studies = torch.split(by_series, counts)
     return torch.cat([torch.stack([s.amax(0) for s in studies]), torch.stack([s.mean(0) for s in studies])], dim=1)
 
 

@@ -51,7 +51,8 @@ def series_statistics(source: Volume) -> NDArray[np.float32]:
             float((volume == 0).mean()),
         ],
     ]
-    return np.nan_to_num(np.concatenate([np.asarray(p, np.float32).ravel() for p in parts])).astype(np.float32)
+    row = np.concatenate([np.asarray(p, np.float32).ravel() for p in parts])
+    return np.asarray(np.nan_to_num(row), np.float32)
 
 
 def _spectrum(volume: NDArray[np.float32]) -> NDArray[np.float64]:

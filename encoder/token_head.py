@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+RARE = -4.0  # logit that training starts from: few tokens show any one lesion
+
 
 @dataclass(frozen=True)
 class TokenEvidence:
@@ -27,6 +29,7 @@ class TokenHead(nn.Module):
         super().__init__()
         self.trunk = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU())
         self.lesions = nn.Linear(hidden, names)
+        nn.init.constant_(self.lesions.bias, RARE)
         self.regions = nn.Linear(hidden, regions)
         self.offsets = nn.Linear(hidden, 3)
 

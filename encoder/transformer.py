@@ -30,9 +30,19 @@ class Attention(nn.Module):
             count = sum(1 for _ in run)
             part = qkv[start : start + count * length].view(count, length, 3, self.heads, self.head_width)
             query, key, value = part.permute(2, 0, 3, 1, 4)
-            attended.append(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(0, 1).flatten(1))
+            attended.append(_attend(query, key, value).transpose(1, 2).flatten(0, 1).flatten(1))
             start += count * length
         return self.out(torch.cat(attended) if len(attended) > 1 else attended[0])  # type: ignore[no-any-return]
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Softmax attention, (..., length, head_width). On a CPU in bfloat16 the fused kernel's backward is three times slower than this."""
+    if not (torch.is_grad_enabled() and query.requires_grad and query.dtype == torch.bfloat16 and query.device.type == "cpu"):
+        return F.scaled_dot_product_attention(query, key, value)
+    with torch.autocast("cpu", enabled=False):
+        weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        attended: Tensor = weights.softmax(-1) @ value
+        return attended
 
 
 class FeedForward(nn.Module):

@@ -37,7 +37,7 @@ def export_features(encoder: Encoder, shards: list[Path], rows: Path, folder: Pa
         read = [_scores(encoder, logits) for logits in out.scores.double().numpy()]
         arrays["embedding"].append(torch.nn.functional.normalize(out.clip.float(), dim=1).numpy())
         arrays["registers"].append(out.registers.float().numpy())
-        arrays["sequences_mean"].append(torch.stack([s.mean(0) for s in out.sequences.split(batch.counts)]).numpy())
+        arrays["sequences_mean"].append(torch.stack([s.mean(0) for s in torch.split(out.sequences, batch.counts)]).numpy())
         arrays["score"].append(np.array([[s.score for s in scores] for scores in read], np.float32))
         arrays["probability"].append(np.array([[s.probability for s in scores] for scores in read], np.float32))
         for study, scores, part in zip(chosen, read, _parts(batch.lengths, batch.counts), strict=True):

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 import phantom
 from encoder.config import EncoderConfig, PatchSpec
-from encoder.outliers import series_statistics
 from encoder.naming import series_name
+from encoder.outliers import series_statistics
 from encoder.patches import Patches, cut, token_size
 from encoder.study import Acquisition, Context, Plane, Series, Study, Weighting
 from encoder.volume import Volume, canonical
@@ -129,7 +129,7 @@ class _Labels:
                 any_lesion |= mask
         here, blocks = _blocks(any_lesion, patch), _blocks(labels.regions, patch)
         votes = [((blocks == r) * (1 + 500 * here)).sum((1, 3, 5)) * (r > 0) for r in range(len(labels.region_names))]
-        index = np.meshgrid(*(np.arange(s, dtype=np.float32) for s in any_lesion.shape), indexing="ij")
+        index = np.indices(any_lesion.shape, dtype=np.float32)
         mass = here.sum((1, 3, 5))
         with np.errstate(invalid="ignore", divide="ignore"):
             voxel = np.stack([_blocks(axis * any_lesion, patch).sum((1, 3, 5)) / mass for axis in index], -1)
