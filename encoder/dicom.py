@@ -73,7 +73,13 @@ def read_images(
     for entry in images:
         groups[entry[0].series].append(entry)
     for series in sorted(groups, key=lambda uid: (min(entry[0].number for entry in groups[uid]), uid)):
-        yield from _read_series(groups[series], names, decoder, against, min_slices)
+        try:
+            yield from list(_read_series(groups[series], names, decoder, against, min_slices))
+        except Exception as error:
+            # Values that are each possible may still make no sense together; one damaged series does not take the others along.
+            first = groups[series][0][0]
+            files = frozenset(entry[0].path for entry in groups[series])
+            yield Outcome(name_of(first, names), files, reason=f"damaged series ({type(error).__name__})")
 
 
 def _read_series(

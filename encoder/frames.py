@@ -217,7 +217,7 @@ def _image(path: Path, dataset: pydicom.Dataset) -> Image:
         three_d={"3D": True, "2D": False}.get(_text(dataset, "MRAcquisitionType").upper()),
         sequence=_sequence(dataset),
         stored_signed=_number(dataset, "PixelRepresentation") == 1,
-        stored_bits=int(_number(dataset, "BitsStored") or 16),
+        stored_bits=int(_number(dataset, "BitsStored") or _number(dataset, "BitsAllocated") or 16),
         allocated_bits=int(_number(dataset, "BitsAllocated") or 16),
     )
 
@@ -260,6 +260,8 @@ def _frames(image: Image, dataset: pydicom.Dataset) -> Iterator[Frame]:
     count = int(_number(dataset, "NumberOfFrames") or 1)
     if not (0 < rows <= MAX_MATRIX and 0 < columns <= MAX_MATRIX and 0 < count <= MAX_FRAMES):
         raise UnreadableFile(f"an impossible image size ({columns} x {rows}, {count} frames)")
+    if not 0 < image.stored_bits <= image.allocated_bits <= 64:
+        raise UnreadableFile("an impossible number of bits a pixel")
     if "MOSAIC" in image.image_type:
         yield from _mosaic(image, dataset, rows, columns)
         return

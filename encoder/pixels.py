@@ -66,6 +66,8 @@ def value_type(frames: Sequence[Frame]) -> np.dtype[Any]:
         signed, bits = kinds.pop()
         if bits in (8, 16, 32):
             return np.dtype(f"{'i' if signed else 'u'}{bits // 8}")
+    if not all(abs(bound) < 1 << 62 for bound in ranges):
+        return np.dtype(np.float64)
     narrow = np.result_type(np.min_scalar_type(int(min(ranges))), np.min_scalar_type(int(max(ranges))))
     return narrow if narrow.kind in "iu" else np.dtype(np.float64)
 

@@ -6,13 +6,14 @@ import os
 import stat
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 from made_dicom import voxels_of, write_series
 
-from encoder import archive
+from encoder import archive, dicom
 from encoder.errors import StudyError, UnsafeArchive
 from encoder.reading import read_studies, read_study
 
@@ -205,3 +206,27 @@ def test_what_an_unusable_study_holds_is_told_with_the_good_one_beside_it(tmp_pa
     study = read_study(tmp_path)
     assert len(study.series) == 1
     assert [(entry.reason, entry.files) for entry in study.excluded] == [("modality CT, not MR", 6)]
+
+
+def test_an_impossible_number_of_bits(tmp_path: Path) -> None:
+    """The fuzzer found it: 2 to the power of BitsStored was too large a number for the rescaling's range."""
+    write_series(tmp_path, voxels_of(), BitsStored=12345, RescaleSlope=2)
+    with pytest.raises(StudyError, match="bits a pixel"):
+        read_study(tmp_path)
+
+
+def test_one_damaged_series_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(tmp_path / "a", voxels_of(seed=1))
+    write_series(tmp_path / "b", voxels_of(seed=2), number=2)
+    kept = dicom.read_planes
+    calls = iter([True, False])
+
+    def once(*given: Any) -> Any:
+        if next(calls):
+            raise OverflowError
+        return kept(*given)
+
+    monkeypatch.setattr(dicom, "read_planes", once)
+    study = read_study(tmp_path)
+    assert len(study.series) == 1
+    assert [(entry.reason, entry.files) for entry in study.excluded] == [("damaged series (OverflowError)", 6)]

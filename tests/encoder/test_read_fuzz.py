@@ -94,7 +94,7 @@ def damaged_reads(folder: Path, count: int, seed: int) -> dict[str, int]:
         shutil.copytree(dice.choice(kinds), study)
         for _ in range(dice.choice((1, 1, 1, 6))):
             victim = dice.choice(sorted(study.iterdir()))
-            content = bytearray(victim.read_bytes())
+            content = bytearray(victim.read_bytes() or b"\0")
             dice.choice(DAMAGES)(content, dice)
             victim.write_bytes(bytes(content))
         begun = time.process_time()
