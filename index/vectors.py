@@ -23,12 +23,23 @@ def unit(vectors: Floats) -> Floats:
     return np.asarray(array / np.maximum(np.linalg.norm(array, axis=-1, keepdims=True), 1e-12), dtype=np.float32)
 
 
+def _row_numbers(index: Any) -> Rows:
+    """Row numbers in the order of the stored vectors.
+
+    In a process that imported SimpleITK before faiss, SWIG hands the vector out under SimpleITK's type, which faiss does not know.
+    """
+    numbers = index.id_map
+    if type(numbers).__name__.endswith("Vector"):
+        return np.array(faiss.vector_to_array(numbers), dtype=np.int64)
+    return np.array(list(numbers), dtype=np.int64)
+
+
 class Accelerator:
     """Exact inner-product search over unit vectors, by row number."""
 
     def __init__(self, index: Any) -> None:
         self._index = index
-        self.rows: Rows = np.array(faiss.vector_to_array(index.id_map), dtype=np.int64)
+        self.rows: Rows = _row_numbers(index)
 
     @classmethod
     def over(cls, rows: Rows, embeddings: Floats) -> Accelerator:

@@ -161,7 +161,7 @@ def token_loss(evidence: Any, corpus: Corpus, index: NDArray[np.int64], weight: 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast. minutes: stop and anneal by the clock, whatever the step count."""
+    """How long and how fast. minutes: stop and anneal by the clock, whatever the step count; most_steps: stop there even so."""
 
     minutes: float
     batch: int = 24
@@ -169,6 +169,7 @@ class Plan:
     warm_up: float = 0.05
     seed: int = 0
     save_every: float = 120.0
+    most_steps: int | None = None
 
 
 def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, reports: list[Wordings], plan: Plan, checkpoint: Path) -> None:
@@ -192,7 +193,7 @@ def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, repo
         _quiet_registers(model)
     model.train()
     tower.train()
-    while spent < 60 * plan.minutes:
+    while spent < 60 * plan.minutes and (plan.most_steps is None or step < plan.most_steps):
         progress = spent / (60 * plan.minutes)
         for group in optimiser.param_groups:
             group["lr"] = plan.rate * min(1.0, progress / plan.warm_up + 0.02) * (0.5 + 0.5 * math.cos(math.pi * progress) + 0.01)

@@ -245,3 +245,15 @@ def test_excluded_ids_never_return(tmp_path: Path) -> None:
     index = filled(tmp_path / "i", 10)
     hits = index.search(Query(make(3).embedding), 10, Where(exclude_ids=("case-3", "case-4")))
     assert {hit.case.id for hit in hits} == {f"case-{i}" for i in range(10)} - {"case-3", "case-4"}
+
+
+def test_an_index_opens_where_simpleitk_was_imported_first(tmp_path: Path) -> None:
+    """Both libraries wrap C++ vectors with SWIG; whichever is imported first names the type of row numbers for both."""
+    made = (
+        "import SimpleITK, pathlib, numpy as np\n"
+        "from index.vectors import Accelerator\n"
+        "rows = np.array([3, 9], np.int64)\n"
+        "print(Accelerator.over(rows, np.eye(2, 4, dtype=np.float32)).rows.tolist())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", made], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
+    assert done.stdout.strip() == "[3, 9]"
