@@ -44,7 +44,7 @@ NAMES = tuple(diagnoses.load())
 # What is kept from the prompt, and how often: with scores, cases and locations hidden the soft prompt alone must carry the diagnosis.
 HIDING = ((0.5, ()), (0.35, ("scores", "cases", "locations")), (0.15, ("scores", "locations")))
 IMAGINED = 0.12  # share of examples without features, from the whole table
-CHAT = 0.3
+CHAT = 0.6
 SAVE_EVERY = 90.0  # seconds
 
 
@@ -57,9 +57,9 @@ class AdapterConfig:
     length: int = 8
     batch: int = 4
     rate: float = 2e-3
-    noise: float = 0.1  # of the features, in their own standard deviations
+    noise: float = 0.4  # of the features, in their own standard deviations
     hint: float = 0.1  # weight of the loss that keeps the soft prompt near the names' own embeddings
-    warm_up_steps: int = 600
+    warm_up_steps: int = 400
     minutes: float = 25.0
     held_out: float = 0.06
     seed: int = 0

@@ -55,7 +55,7 @@ class LMConfig:
     drilled_first: float = 0.3  # of the time, only drills
     drilled: float = 0.25
     rate: float = 3e-3
-    minutes: float = 35.0
+    minutes: float = 20.0
     seed: int = 20_000_000
 
 

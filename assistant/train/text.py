@@ -650,8 +650,8 @@ def ask_beyond(_: Opinion, rng: Random) -> Question:
 
 
 ASKERS: tuple[Callable[[Opinion, Random], Question], ...] = (
-    ask_main, ask_side, ask_presence, ask_presence, ask_presence, ask_sequence, ask_sequences, ask_cases,
-    ask_urgency, ask_why, ask_else, ask_prior, ask_beyond,
+    ask_main, ask_side, ask_side, ask_presence, ask_presence, ask_presence, ask_sequence, ask_sequences, ask_sequences, ask_cases,
+    ask_cases, ask_urgency, ask_urgency, ask_why, ask_else, ask_prior, ask_beyond,
 )  # fmt: skip
 
 
