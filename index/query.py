@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ class Query:
     """What to look for: a study, words, or both.
 
     embedding: (d,) study embedding, any length. sequence_vectors: (s, d_seq), one row a sequence, in the order of `sequences` (names).
+    likely: (diagnosis, 0..1) pairs, what the encoder's heads make of the study; a case whose labels they favour ranks higher.
     text: free words; nothing in it is an operator. patient: whom the study is of; that patient's cases are not returned.
     diversity: 0 = by relevance alone, towards 1 = prefer cases unlike those already chosen.
     """
@@ -28,6 +30,7 @@ class Query:
     embedding: NDArray[np.float32] | None = None
     sequence_vectors: NDArray[np.float32] | None = None
     sequences: tuple[str, ...] = ()
+    likely: tuple[tuple[str, float], ...] = ()
     text: str | None = None
     patient: str | None = None
     diversity: float = 0.0
@@ -35,7 +38,12 @@ class Query:
     @staticmethod
     def of(features: StudyFeatures, patient: str | None = None, text: str | None = None, diversity: float = 0.0) -> Query:
         """The query that an encoded study makes; patient: as `patient_of` has it."""
-        return Query(features.embedding, features.sequences, features.names, text, patient, diversity)
+        likely = tuple((head.name, head.probability if head.probability is not None else _logistic(head.score)) for head in features.scores)
+        return Query(features.embedding, features.sequences, features.names, likely, text, patient, diversity)
+
+
+def _logistic(score: float) -> float:
+    return 0.5 * (1 + math.tanh(score / 2))
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class Evidence:
     similarity: float | None = None
     sequences: float | None = None
     best_sequence: str | None = None
+    labels: float | None = None
     said: tuple[str, ...] = ()
     text: float | None = None
     score: float = field(default=0.0)
@@ -58,6 +59,8 @@ def retrieve(
         rankings.append(dict(by_study))
         if query.sequence_vectors is not None and len(query.sequence_vectors):
             rankings.append(_by_sequences(db, query, seq_dim, found))
+        if query.likely:
+            rankings.append(_by_labels(db, query, found))
     if query.text:
         rankings += _by_text(db, vectors, tower, query, depth, only, never, found)
     for row, score in fused(rankings).items():
@@ -104,6 +107,20 @@ def _by_sequences(db: sqlite3.Connection, query: Query, seq_dim: int, found: dic
         names, stored = rows.sequences(db, row, seq_dim)
         evidence.sequences, evidence.best_sequence = late_interaction(query.sequences, query.sequence_vectors, names, stored)
     return {row: evidence.sequences for row, evidence in found.items() if evidence.sequences is not None}
+
+
+def _by_labels(db: sqlite3.Connection, query: Query, found: dict[int, Evidence]) -> dict[int, float]:
+    for row, evidence in found.items():
+        evidence.labels = fit(rows.labels(db, row), dict(query.likely))
+    return {row: evidence.labels for row, evidence in found.items() if evidence.labels is not None}
+
+
+def fit(labels: Sequence[str], likely: Mapping[str, float]) -> float | None:
+    """How well a case's labels go with a study's scores: their mean; for a case without labels (normal) what the highest leaves over."""
+    known = [likely[name] for name in labels if name in likely]
+    if labels:
+        return float(np.mean(known)) if known else None
+    return 1 - max(likely.values(), default=0.0)
 
 
 def fused(rankings: Iterable[Mapping[int, float]]) -> dict[int, float]:
@@ -212,6 +229,8 @@ def why(evidence: Evidence) -> str:
         parts.append(f"study similarity {evidence.similarity:.2f}")
     if evidence.sequences is not None:
         parts.append(f"sequence by sequence {evidence.sequences:.2f}, {evidence.best_sequence} most alike")
+    if evidence.labels is not None:
+        parts.append(f"labels fit the study's scores, {evidence.labels:.2f}")
     if evidence.said:
         parts.append("report says " + _listed(evidence.said))
     if evidence.text is not None:

@@ -204,7 +204,8 @@ class CaseIndex:
     def calibrate(self, precision: float = 0.8) -> Calibration:
         """Find and store the similarity at which a neighbour (of another patient) shares a label with the stated precision.
 
-        With a text tower also the one for words, from each case's impression. Raises IndexStoreError where no similarity does.
+        With a text tower also the one for words, from each case's impression, where there is one.
+        Raises IndexStoreError where no similarity of studies reaches the precision.
         """
         with self._reading() as db:
             vectors = self._current(db)
@@ -215,7 +216,10 @@ class CaseIndex:
             if self.tower is not None:
                 worded = [(row, text) for row in sample if (text := _impression(db, row))]
                 queries = np.stack([unit(self.tower(text)) for _, text in worded])
-                text_similarity, *_ = self._cut(db, vectors, np.array([row for row, _ in worded]), queries, precision)
+                try:
+                    text_similarity, *_ = self._cut(db, vectors, np.array([row for row, _ in worded]), queries, precision)
+                except IndexStoreError as error:
+                    log.warning("Words alone get no cut of their own: %s", error)
         made = Calibration(precision, similarity, float(np.mean(nearest >= similarity)), pairs, text_similarity)
         with self._writing() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('calibration', ?)", (made.to_json(),))

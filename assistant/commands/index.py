@@ -195,7 +195,7 @@ def _query(index: CaseIndex, study: Path | None, text: str | None, case: str | N
 
     if case is not None:
         known = index.get(case)
-        return Query(known.embedding, known.sequence_vectors, known.sequences, text, known.patient, diversity)
+        return Query(known.embedding, known.sequence_vectors, known.sequences, text=text, patient=known.patient, diversity=diversity)
     if study is None:
         return Query(text=text, diversity=diversity)
     weights = Encoder.load(encoder)

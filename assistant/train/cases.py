@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ from assistant.train.studies import as_study
 from encoder.encoder import Encoder
 from index.building import case_of
 from index.case import Case, ReportSections
+from index.errors import IndexStoreError
 from index.store import CaseIndex
 
+log = logging.getLogger(__name__)
 LABEL_PRECISION = 0.8  # share of retrieved cases that should carry the query's main diagnosis at the similarity cut
 
 
@@ -32,6 +35,9 @@ def build_demo_index(encoder: Encoder, folder: Path, seeds: range) -> CaseIndex:
     dim, width = encoder.card.config.study.out, encoder.card.config.sequence.out
     index = CaseIndex.create(folder, encoder.hash, dim, width, command="prima train demo")
     index.add(demo_cases(encoder, seeds))
-    index.calibrate(LABEL_PRECISION)
+    try:
+        index.calibrate(LABEL_PRECISION)
+    except IndexStoreError as error:  # weak weights still ship an index; it returns its k cases however unlike, and says so
+        log.warning("The demo index has no similarity cut: %s", error)
     index.compact()
     return index

@@ -89,6 +89,19 @@ def test_sequences_decide_between_studies_that_look_alike_as_a_whole(tmp_path: P
     assert "most alike" in hits[0].why
 
 
+def test_labels_that_the_scores_favour_decide_between_likenesses(tmp_path: Path) -> None:
+    index, same = CaseIndex.create(tmp_path / "i", "e", DIM, SEQ_DIM), {"embedding": unit(CENTRES[0])}
+    index.add([make(1, patient="a", **same), make(2, patient="b", **same), make(3, patient="c", diagnoses=(), **same)])
+    for likely, first in (
+        ({LABELS[1]: 0.9, LABELS[2]: 0.2}, "case-1"),
+        ({LABELS[1]: 0.1, LABELS[2]: 0.7}, "case-2"),
+        ({LABELS[1]: 0.1}, "case-3"),
+    ):
+        hits = index.search(Query(unit(CENTRES[0]), likely=tuple(likely.items())), 3)
+        assert hits[0].case.id == first
+        assert "labels fit" in hits[0].why
+
+
 def test_words_find_what_a_report_asserts_and_not_what_it_denies(index: CaseIndex) -> None:
     hits = index.search(Query(text="hydrocephalus"), 40)
     assert {hit.case.diagnoses for hit in hits} == {("hydrocephalus",)}
