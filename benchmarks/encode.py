@@ -55,9 +55,19 @@ def main() -> None:
         print(json.dumps(ARMS[options.arm](Path(options.weights))))
         return
     config = SMALL if options.small else preset("prima")
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="prima-benchmark-"))
     try:
-        make_weights(folder / "weights", config, small=options.small)
+        make_weights(folder / "weights", config, heads=3 if options.small or options.sample else DIAGNOSES)
+        if options.sample:
+            from benchmarks.sampled import compare
+
+            torch.set_num_threads(1)
+            report = {"machine": machine(), **compare(folder / "weights", options.sample)}
+            (out / "encode_sampled.json").write_text(json.dumps(report, indent=1) + "\n")
+            print(json.dumps(report["speedup"], indent=1))
+            return
         arms = ["official", "float32", "growth"]
         arms += ["bfloat16"] if has_bfloat16() else []
         arms += ["cuda"] if torch.cuda.is_available() else []
@@ -65,8 +75,6 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     report = {"machine": machine(), "sizes": "toy" if options.small else "official", "arms": results, "speedup": _speedup(results)}
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
     (out / "encode.json").write_text(json.dumps(report, indent=1) + "\n")
     plot(report, out / "encode.png")
     print(json.dumps(report["speedup"], indent=1))
@@ -85,7 +93,7 @@ def official_arm(weights: Path) -> dict[str, Any]:
     bookkeeping = time.perf_counter() - start
     pooled = encode(volumes, cuts, tokenizer, towers, config)
     encoded = time.perf_counter() - start
-    head = [torch.randn(b, a) for a, b in pairwise(_head_widths(config))]
+    head = [torch.randn(b, a) for a, b in pairwise(head_widths(config))]
     start = time.perf_counter()
     for _ in range(DIAGNOSES + REFERRALS):
         x = pooled
@@ -186,13 +194,13 @@ def made_study() -> Study:
     return Study("benchmark", None, series, (), Context(description="mr brain"))
 
 
-def make_weights(folder: Path, config: EncoderConfig, small: bool) -> None:
+def make_weights(folder: Path, config: EncoderConfig, heads: int) -> None:
     """A converted folder with random weights; every head has the same numbers, in places of its own in the file."""
     torch.manual_seed(0)
     towers = Towers(config)
-    widths = _head_widths(config)
+    widths = head_widths(config)
     layers = [(torch.randn(b, a) / a**0.5).half() for a, b in itertools.pairwise(widths)]
-    names = {"diagnosis": 3 if small else DIAGNOSES, "referral": REFERRALS}
+    names = {"diagnosis": heads, "referral": REFERRALS}
     groups = {kind: HeadGroup(tuple(f"{kind}_{i}" for i in range(n)), (0.0,) * n, HIDDEN, separate=True) for kind, n in names.items()}
     levels = ("none", "low", "medium", "high")
     groups["priority"] = HeadGroup(levels, (0.0,) * 4, (), separate=False)
@@ -209,7 +217,7 @@ def make_weights(folder: Path, config: EncoderConfig, small: bool) -> None:
     save_released(folder, config, {TOWERS: entries, HEADS: separate}, groups, {"made_by": "benchmarks/encode.py", "random": True})
 
 
-def _head_widths(config: EncoderConfig) -> tuple[int, ...]:
+def head_widths(config: EncoderConfig) -> tuple[int, ...]:
     return (config.study.registers * config.study.width, *HIDDEN, 1)
 
 
@@ -280,6 +288,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="benchmarks/results", help="folder for encode.json and encode.png")
     parser.add_argument("--small", action="store_true", help="toy sizes, to try the script")
+    parser.add_argument(
+        "--sample", type=int, default=0, metavar="N", help="N tokens a series, one thread's processor time: for busy machines"
+    )
     parser.add_argument("--arm", choices=sorted(ARMS), help=argparse.SUPPRESS)
     parser.add_argument("--weights", help=argparse.SUPPRESS)
     return parser.parse_args()
