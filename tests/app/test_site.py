@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,16 +58,22 @@ class Visitor:
         self.http.get("/")
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> object:
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def app(state: Path) -> Iterator[object]:
+    """A page with small limits; Gradio leaves the event loops that it made, which are closed here."""
     from assistant.app.server import create_app
 
-    return create_app(_small(tmp_path), port=7860)
-
-
-def _small(tmp_path: Path) -> Site:
-    made = Site.at(tmp_path / "state")
-    return Site(made.state, made.database, limits=Limits(bytes=1000, files=3))
+    made = Site.at(state)
+    yield create_app(Site(made.state, made.database, limits=Limits(bytes=1000, files=3)), port=7860)
+    for each in gc.get_objects():
+        if isinstance(each, asyncio.BaseEventLoop) and not each.is_running():
+            each.close()
+    asyncio.set_event_loop(None)
 
 
 def begin(visitor: Visitor, size: int, files: int = 1) -> object:
@@ -98,16 +107,16 @@ def test_more_than_was_declared_is_cut_off(app: object) -> None:
     assert visitor.http.put(f"/site/uploads/{id}/file", params={"name": "a"}, content=b"x" * 1001).status_code == 413
 
 
-def test_an_upload_is_the_visitors_own_and_can_be_cancelled(app: object, tmp_path: Path) -> None:
+def test_an_upload_is_the_visitors_own_and_can_be_cancelled(app: object, state: Path) -> None:
     mine, other = Visitor(app), Visitor(app)
     id = begin(mine, 10).json()["id"]  # type: ignore[attr-defined]
     put = {"params": {"name": "../../a/b.dcm"}, "content": b"x"}
     assert other.http.put(f"/site/uploads/{id}/file", **put).status_code == 404  # type: ignore[arg-type]
     assert mine.http.put(f"/site/uploads/{id}/file", **put).status_code == 200  # type: ignore[arg-type]
-    assert (tmp_path / "state" / "uploads" / id / "a" / "b.dcm").is_file()
+    assert (state / "uploads" / id / "a" / "b.dcm").is_file()
     assert other.http.delete(f"/site/uploads/{id}").status_code == 404
     assert mine.http.delete(f"/site/uploads/{id}").status_code == 200
-    assert not (tmp_path / "state" / "uploads" / id).exists()
+    assert not (state / "uploads" / id).exists()
 
 
 def test_answers_forbid_the_browser_to_ask_elsewhere(app: object) -> None:
