@@ -16,6 +16,7 @@ from index.errors import IndexStoreError
 from index.store import CaseIndex
 
 log = logging.getLogger(__name__)
+
 LABEL_PRECISION = 0.8  # share of retrieved cases that should carry the query's main diagnosis at the similarity cut
 
 

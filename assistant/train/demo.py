@@ -46,13 +46,13 @@ class Recipe:
 
     training_studies: int = 700  # each with its mirror image
     calibration_studies: int = 340
-    indexed_studies: int = 320
+    indexed_studies: int = 304
     first_training_seed: int = 1_000_000
     first_calibration_seed: int = 2_000_000
     first_indexed_seed: int = 3_000_000
     tokenizer_steps: int = 1600
     tokenizer_minutes: float = 7.0
-    encoder_minutes: float = 27.0
+    encoder_minutes: float = 24.0
 
 
 @dataclass(frozen=True)

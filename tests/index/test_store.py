@@ -247,7 +247,7 @@ def test_excluded_ids_never_return(tmp_path: Path) -> None:
     assert {hit.case.id for hit in hits} == {f"case-{i}" for i in range(10)} - {"case-3", "case-4"}
 
 
-def test_an_index_opens_where_simpleitk_was_imported_first(tmp_path: Path) -> None:
+def test_an_index_opens_where_simpleitk_was_imported_first() -> None:
     """Both libraries wrap C++ vectors with SWIG; whichever is imported first names the type of row numbers for both."""
     made = (
         "import SimpleITK, pathlib, numpy as np\n"
