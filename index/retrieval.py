@@ -72,7 +72,7 @@ def retrieve(
             found[row].similarity = found[row].similarity if found[row].similarity is not None else float(cosine)
     chosen = diverse([found[row].score for row in kept], embeddings, k, query.diversity)
     return tuple(
-        Neighbour(rows.case(db, kept[i], seq_dim), found[kept[i]].similarity, rank, why(found[kept[i]]))
+        Neighbour(rows.case(db, kept[i], seq_dim), found[kept[i]].similarity, rank, why(found[kept[i]], calibration))
         for rank, i in enumerate(chosen, start=1)
     )
 
@@ -222,11 +222,11 @@ def diverse(scores: Sequence[float], embeddings: NDArray[np.float32], k: int, di
     return chosen
 
 
-def why(evidence: Evidence) -> str:
-    """What matched, in words."""
+def why(evidence: Evidence, calibration: Calibration | None) -> str:
+    """What matched, in words; a similarity that no calibration stands behind says so."""
     parts: list[str] = []
     if evidence.similarity is not None:
-        parts.append(f"study similarity {evidence.similarity:.2f}")
+        parts.append(f"study similarity {evidence.similarity:.2f}" + ("" if calibration else " (not calibrated)"))
     if evidence.sequences is not None:
         parts.append(f"sequence by sequence {evidence.sequences:.2f}, {evidence.best_sequence} most alike")
     if evidence.labels is not None:
