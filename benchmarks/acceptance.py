@@ -24,6 +24,8 @@ import numpy as np
 
 import phantom
 from assistant.assistant import Assistant
+from assistant.errors import DraftError
+from assistant.llm import WEIGHTS, LanguageModel
 from assistant.result import Finished, Result
 from assistant.train.studies import as_study
 from encoder.reading import read_study
@@ -140,25 +142,27 @@ def image(assistant: Assistant, seed: int, pairs: int) -> dict[str, Any]:
 
 def language(assistant: Assistant, seed: int, studies: int) -> dict[str, Any]:
     """The model's own first diagnosis with scores, cases and places hidden: soft prompt alone, adapter on and off."""
+    bare = replace(assistant, llm=LanguageModel.open(str(WEIGHTS / "lm")))
     seeds = [s for s in range(seed, seed + 3 * studies) if phantom.truth(phantom.sample(s)).diagnoses][:studies]
-    right, off, valid_off = [], [], []
     truths = [phantom.truth(phantom.sample(s)).diagnoses[0] for s in seeds]
-    for s, truth in zip(seeds, truths, strict=True):
-        evidence = assistant.evidence(as_study(phantom.sample(s)))
-        told = assistant.first_diagnosis(evidence, hide=frozenset({"scores", "cases"}))
-        right.append(told == truth)
-        told = assistant.first_diagnosis(evidence, hide=frozenset({"scores", "cases"}), adapter=False)
-        off.append(told == truth)
-        valid_off.append(told is not None)
-    most = max(truths.count(t) for t in set(truths)) / len(truths)
+    told = [(own_first(assistant, study), own_first(bare, study)) for study in (as_study(phantom.sample(s)) for s in seeds)]
     return {
         "studies": len(seeds),
-        "soft_prompt_alone": float(np.mean(right)),
-        "adapter_off": float(np.mean(off)),
-        "readable_with_adapter_off": float(np.mean(valid_off)),
+        "soft_prompt_alone": float(np.mean([on == truth for (on, _), truth in zip(told, truths, strict=True)])),
+        "adapter_off": float(np.mean([off == truth for (_, off), truth in zip(told, truths, strict=True)])),
+        "readable_with_adapter_off": float(np.mean([off is not None for _, off in told])),
         "chance": 1 / len(set(truths)),
-        "most_frequent": most,
+        "most_frequent": max(truths.count(t) for t in set(truths)) / len(truths),
     }
+
+
+def own_first(assistant: Assistant, study: Study) -> str | None:
+    """The first diagnosis of the model's own list, "" for an empty one, None for an unreadable draft."""
+    try:
+        found = draft(assistant, study, hide=frozenset({"scores", "cases", "gate"})).differential
+    except DraftError:
+        return None
+    return found[0].diagnosis if found else ""
 
 
 def outliers(assistant: Assistant, seed: int, studies: int) -> dict[str, Any]:
