@@ -103,7 +103,9 @@ def search(
         raise UsageError("Nothing to search for: give --study PATH, --text WORDS or --case ID.")
     if study and case:
         raise UsageError("Both --study and --case given: expected one of them (--text may go with either).")
-    opened = CaseIndex.open(folder or DEMO, tower=_tower(encoder) if text else None)
+    opened = CaseIndex.open(folder or DEMO)
+    if text:
+        opened.tower = _tower_of(opened, encoder)
     filters = replace(_where(where or [], opened), same_patient=same_patient)
     neighbours = opened.search(_query(opened, study, text, case, diversity, encoder), k, filters)
     if as_json:
@@ -185,6 +187,22 @@ def _tower(encoder: Path | None) -> Any:
 
     folder = (encoder or SHIPPED) / "text"
     return TextTower(folder) if folder.is_dir() else None
+
+
+def _tower_of(index: CaseIndex, encoder: Path | None) -> Any:
+    """The tower, where it belongs to the index's encoder: another's words lie in another space."""
+    from encoder.encoder import Encoder
+    from index.errors import EncoderMismatch
+
+    tower = _tower(encoder)
+    if tower is None or Encoder.load(encoder).hash == index.info.encoder:
+        return tower
+    if encoder is not None:
+        raise EncoderMismatch(
+            f"{encoder}: not the encoder that built {index.folder}; give its own with --encoder, or none for keywords alone."
+        )
+    typer.echo("Searching keywords only: the shipped text tower is not of this index's encoder (--encoder names its own).", err=True)
+    return None
 
 
 def _query(index: CaseIndex, study: Path | None, text: str | None, case: str | None, diversity: float, encoder: Path | None) -> Query:
