@@ -125,7 +125,7 @@ class _Labels:
         lesions = np.zeros((*cells, len(column)), np.uint8)
         for name, mask in labels.lesions.items():
             lesions[..., column[name]] = np.minimum(_blocks(mask, patch).sum((1, 3, 5)) * COARSE**2, 255)
-            if diagnoses.load()[name].kind == "diagnosis":
+            if diagnoses.load()[name].kind in ("diagnosis", "parent"):  # a parenchymal bleed stays under the parent's name
                 any_lesion |= mask
         here, blocks = _blocks(any_lesion, patch), _blocks(labels.regions, patch)
         votes = [((blocks == r) * (1 + 500 * here)).sum((1, 3, 5)) * (r > 0) for r in range(len(labels.region_names))]
