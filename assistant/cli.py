@@ -52,6 +52,8 @@ def main() -> None:
     """Run `prima`; typed errors become one message on stderr and exit code 2."""
     try:
         app()
+    except SystemExit:
+        raise  # before the next line, which imports the packages to know their errors
     except _expected() as error:
         print(f"prima: {error}", file=sys.stderr)
         sys.exit(2)
