@@ -26,7 +26,10 @@ ARGUMENTS = [
 ]  # fmt: skip
 PATIENCE = 180.0  # seconds, for machines that do much else; a machine at rest needs few of them
 START = """
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from assistant.app.run import run
 from assistant.commands import demo
@@ -37,6 +40,12 @@ demo.STUDIES = demo.STUDIES[:2]
 database = Database.open(site.database)
 demo.shelve(site, database)
 database.close()
+
+def end_with_the_tests():  # also when they are killed
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=end_with_the_tests, daemon=True).start()
 run(site, host="127.0.0.1", port=int(sys.argv[3]))
 """
 
@@ -79,15 +88,16 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     port = free_port()
     environment = {**os.environ, "PRIMA_HOME": str(state / "home")}
     command = [sys.executable, "-W", "ignore", "-c", START, str(state / "page"), str(root), str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdin is not None
     assert process.stdout is not None
     assert "listens on" in process.stdout.readline()
     database = Database.open(f"sqlite:///{state / 'page' / 'prima.db'}")
     eventually(lambda: all(study.state == "ready" for study in studies.everyones(database)))
     database.close()
     yield Running(f"http://127.0.0.1:{port}", state / "page", root, process)
-    process.terminate()
-    process.wait(20)
+    process.stdin.close()
+    process.wait(60)
     process.stdout.close()
 
 
