@@ -22,8 +22,9 @@ from encoder.model import Labels, Readout, TokenBatch, embed, read_out
 from encoder.networks import SequenceOutput, StudyOutput, Towers, token_rows
 from encoder.outliers import Outliers, series_statistics
 from encoder.patches import Patches, cut
-from encoder.prima import Prima
-from encoder.study import Excluded, Series, Study
+from encoder.prima import UNKNOWN, Prima
+from encoder.study import Series, Study
+from encoder.tokenizer import encode_patches
 from encoder.volume import canonical
 from encoder.weights import digest_of, load_strictly, read_weights, write_weights
 
@@ -31,7 +32,6 @@ SHIPPED = Path(__file__).parent / "weights" / "tiny"
 MANIFEST, MODEL = "encoder.json", "model.safetensors"
 FORMAT = 1
 LEVELS = (Priority.NONE, Priority.LOW, Priority.MEDIUM, Priority.HIGH)
-CHUNK = 256  # tokens through the tokenizer at once: bounds memory, does not change the result
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Encoder:
 
     def prepare(self, study: Study) -> Encoded:
         """Cut and tokenise every series; series without foreground, or too large for the weights' rule, are passed over."""
-        series, patches, rows, statistics = [], [], [], []
+        series, patches, statistics = [], [], []
         for one in study.series:
             volume = canonical(one, self.card.config.patch)
             try:
@@ -185,20 +185,17 @@ class Encoder:
             if pieces.foreground.any():  # an empty volume gives tokens too: nothing lies below its lowest bin
                 series.append(one)
                 patches.append(pieces)
-                rows.append(self.rows(pieces.values, pieces.positions, pieces.plane_axis))
                 statistics.append(series_statistics(volume))
         if not series:
             raise StudyError(f"Study {study.key}: expected a series with signal, found none among {len(study.series)}; nothing to encode.")
-        description = study.context.description or "unk"
+        latents = encode_patches(self.towers.tokenizer, patches)
+        rows = [
+            token_rows(latent, torch.from_numpy(p.positions), p.plane_axis, self.card.config.patch)
+            for latent, p in zip(latents, patches, strict=True)
+        ]
+        description = study.context.description or UNKNOWN
         batch = TokenBatch(torch.cat(rows), [len(r) for r in rows], [s.name for s in series], [len(series)], [description])
         return Encoded(tuple(series), tuple(patches), batch, np.stack(statistics))
-
-    @torch.inference_mode()
-    def rows(self, values: NDArray[np.float32], positions: NDArray[np.int64], plane_axis: int) -> Tensor:
-        """Tokens (n, a, b, c) of one plane -> the sequence transformer's input rows (n, 289)."""
-        parts = [torch.from_numpy(values[at : at + CHUNK])[:, None] for at in range(0, len(values), CHUNK)]
-        latents = torch.cat([self.towers.tokenizer.encode(part) for part in parts])
-        return token_rows(latents, torch.from_numpy(positions), plane_axis, self.card.config.patch)
 
     def _read(self, encoded: Encoded, sequences: SequenceOutput, study: StudyOutput) -> Scores:
         """Heads and places of the tiny preset."""
@@ -221,10 +218,3 @@ class Encoder:
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:
     return tensor.float().numpy()
-
-
-def unencoded(study: Study, names: tuple[str, ...]) -> tuple[Excluded, ...]:
-    """Series that were read but gave no token, as exclusions for the intake."""
-    return tuple(
-        Excluded(s.name, "no foreground, or more tokens than the weights' rule allows") for s in study.series if s.name not in names
-    )
