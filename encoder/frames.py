@@ -50,7 +50,7 @@ KEYWORDS = """
     AcquisitionContrast ComplexImageComponent StudyInstanceUID SeriesInstanceUID SeriesNumber AcquisitionNumber InstanceNumber
     TemporalPositionIdentifier ImagePositionPatient ImageOrientationPatient SamplesPerPixel PhotometricInterpretation
     NumberOfFrames Rows Columns PixelSpacing BitsAllocated BitsStored PixelRepresentation RescaleIntercept RescaleSlope
-    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence
+    SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence ReasonForStudy ReasonForTheRequestedProcedure
 """
 # Only these are read from a header: pixels wait until it is known whether the series is used.
 TAGS = [Tag(tag) for tag in (*KEYWORDS.split(), MOSAIC_COUNT, SIEMENS_B, CSA_IMAGE, GE_B, GE_COMPONENT, PHILIPS_B)]
@@ -74,6 +74,7 @@ class Patient:
     study: str
     study_date: str
     description: str
+    reason: str
     others: tuple[str, ...]
 
     @property
@@ -251,6 +252,7 @@ def _patient(dataset: pydicom.Dataset) -> Patient:
         study=_text(dataset, "StudyInstanceUID"),
         study_date=_text(dataset, "StudyDate") or _text(dataset, "AcquisitionDate"),
         description=_text(dataset, "StudyDescription"),
+        reason=_text(dataset, "ReasonForTheRequestedProcedure") or _text(dataset, "ReasonForStudy"),
         others=tuple(_text(dataset, keyword) for keyword in others),
     )
 

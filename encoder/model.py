@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from encoder.config import EncoderConfig
 from encoder.networks import NameEncoder, SequenceOutput, StudyOutput, Towers
 from encoder.token_head import TokenEvidence, TokenHead
+
+TOKEN_HIDDEN = 192
 
 
 @dataclass(frozen=True)
@@ -51,33 +55,62 @@ class ModelOutput:
     priority: Tensor
 
 
+class Gaze(nn.Module):
+    """For each name, what each series shows where that series looks most like it.
+
+    A ring on one sequence and restricted diffusion on another make an abscess; the token head sees one sequence at a time, so the
+    sequences are brought together here, name by name.
+    """
+
+    def __init__(self, hidden: int, names: int, width: int = 48) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.ones(names))
+        self.values = nn.Linear(hidden, width)
+
+    def forward(self, evidence: TokenEvidence, lengths: Sequence[int], counts: Sequence[int]) -> Tensor:
+        """Mean and maximum over each study's series: (b, names, 2 * width)."""
+        weights = torch.split(self.sharpness * evidence.lesions.float(), list(lengths))
+        values = torch.split(self.values(evidence.hidden).float(), list(lengths))
+        seen = torch.stack([w.softmax(0).T @ v for w, v in zip(weights, values, strict=True)])
+        studies = torch.split(seen, list(counts))
+        return torch.stack([torch.cat([s.mean(0), s.amax(0)], dim=-1) for s in studies])
+
+
 class StudyHeads(nn.Module):
-    """Study-level logits: the strongest token evidence for each name, corrected by what the pooled feature knows.
+    """Study-level logits: the strongest token evidence for each name, corrected by what the series show there and by the pooled feature.
 
     The strongest token lets a 5 mm lesion be heard, which a pooled vector trained on few studies would average away.
     """
 
-    def __init__(self, pooled: int, labels: Labels, hidden: int = 256) -> None:
+    def __init__(self, pooled: int, tokens: int, labels: Labels, hidden: int = 256, look: int = 64) -> None:
         super().__init__()
         width = len(labels.diagnoses)
         self.trunk = nn.Sequential(nn.LayerNorm(pooled), nn.Linear(pooled, hidden), nn.GELU())
         self.mix = nn.Sequential(nn.Linear(hidden + 2 * width, hidden), nn.GELU())
         self.scale = nn.Parameter(torch.ones(width))
         self.scores = nn.Linear(hidden, width)
-        self.referral = nn.Linear(hidden, len(labels.specialties))
-        self.priority = nn.Linear(hidden, 4)
+        self.gaze = Gaze(tokens, width)
+        self.look = nn.Linear(2 * self.gaze.values.out_features, look)
+        self.looked = nn.Parameter(torch.randn(2, width, look) / look**0.5)  # of each name: offset before, weight after the nonlinearity
+        self.referral = nn.Linear(hidden + width, len(labels.specialties))
+        self.priority = nn.Linear(hidden + width, 4)
 
-    def forward(self, pooled: Tensor, strongest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """pooled: (b, r * d). strongest: (b, 2 * names), see `strongest_evidence`."""
+    def forward(
+        self, pooled: Tensor, evidence: TokenEvidence, lengths: Sequence[int], counts: Sequence[int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """pooled: (b, r * d); evidence of the packed tokens; lengths and counts as in TokenBatch."""
+        strongest = strongest_evidence(evidence.lesions, lengths, counts)
         mixed = self.mix(torch.cat([self.trunk(pooled), strongest / 4], dim=1))
-        scores = self.scale * strongest[:, : len(self.scale)] + self.scores(mixed)
-        return scores, self.referral(mixed), self.priority(mixed)
+        looked = F.gelu(self.look(self.gaze(evidence, lengths, counts)) + self.looked[0])
+        scores = self.scale * strongest[:, : len(self.scale)] + self.scores(mixed) + (looked * self.looked[1]).sum(-1)
+        known = torch.cat([mixed, scores.sigmoid()], dim=1)
+        return scores, self.referral(known), self.priority(known)
 
 
-def strongest_evidence(lesions: Tensor, lengths: list[int], counts: list[int]) -> Tensor:
+def strongest_evidence(lesions: Tensor, lengths: Sequence[int], counts: Sequence[int]) -> Tensor:
     """For each study and name: the highest token logit, and the mean over series of each series' highest: (b, 2 * names)."""
-    by_series = torch.stack([part.amax(0) for part in torch.split(lesions, lengths)])
-    studies = torch.split(by_series, counts)
+    by_series = torch.stack([part.amax(0) for part in torch.split(lesions, list(lengths))])
+    studies = torch.split(by_series, list(counts))
     return torch.cat([torch.stack([s.amax(0) for s in studies]), torch.stack([s.mean(0) for s in studies])], dim=1)
 
 
@@ -86,8 +119,8 @@ class Readout(nn.Module):
 
     def __init__(self, config: EncoderConfig, labels: Labels) -> None:
         super().__init__()
-        self.tokens = TokenHead(config.sequence.width, len(labels.diagnoses), len(labels.regions))
-        self.heads = StudyHeads(config.study.registers * config.study.width, labels)
+        self.tokens = TokenHead(config.sequence.width, len(labels.diagnoses), len(labels.regions), TOKEN_HIDDEN)
+        self.heads = StudyHeads(config.study.registers * config.study.width, TOKEN_HIDDEN, labels)
 
 
 class Model(nn.Module):
@@ -114,8 +147,7 @@ def embed(towers: Towers, batch: TokenBatch) -> tuple[SequenceOutput, StudyOutpu
 def read_out(readout: Readout, sequences: SequenceOutput, study: StudyOutput, batch: TokenBatch) -> ModelOutput:
     """Token evidence and study logits."""
     evidence = readout.tokens(sequences.tokens)
-    strongest = strongest_evidence(evidence.lesions, batch.lengths, batch.counts)
-    scores, referral, priority = readout.heads(study.pooled, strongest)
+    scores, referral, priority = readout.heads(study.pooled, evidence, batch.lengths, batch.counts)
     return ModelOutput(sequences.embedding, study.registers, study.pooled, study.clip, evidence, scores, referral, priority)
 
 

@@ -29,6 +29,8 @@ Headers = list[tuple[Image, tuple[Frame, ...], str | None]]
 
 NO_SERIES = "(no series)"
 NIFTI_NAMES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
+DATE = re.compile(r"\b\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b|\b(?:19|20)\d{6}\b")
+LONGEST_REASON = 200  # characters of why a study was asked for
 DICOM_NAMES = (".dcm", ".dicom", ".ima")
 # Data sets without the 128-byte preamble begin with a group 0002 or 0008 element, in either byte order.
 BARE_DICOM = re.compile(rb"(?s)[\x02\x08]\x00.\x00(?:[A-Z]{2}|..\x00\x00)|\x00[\x02\x08]\x00.(?:[A-Z]{2}|\x00\x00)")
@@ -293,10 +295,11 @@ def _patient_key(patient: Patient, names: Pseudonyms) -> str | None:
 
 
 def _context(patient: Patient) -> Context:
-    description = without_identity(patient.description, patient.identifiers)
+    description, reason = (without_identity(text, patient.identifiers) for text in (patient.description, patient.reason))
     return Context(
         age=_age(patient),
         sex=patient.sex.upper()[:1] if patient.sex.upper()[:1] in ("M", "F", "O") else None,
+        indication=DATE.sub("___", reason)[:LONGEST_REASON] if re.search("[A-Za-z]", reason) else None,
         description=description if re.search("[A-Za-z]", description) else None,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,35 +11,59 @@ from pathlib import Path
 import phantom
 from assistant.train.studies import as_study
 from encoder.encoder import Encoder
+from encoder.study import Study
 from index.building import case_of
 from index.case import Case, ReportSections
 from index.errors import IndexStoreError
 from index.store import CaseIndex
+from index.text import TextTower
 
 log = logging.getLogger(__name__)
 
-LABEL_PRECISION = 0.8  # share of retrieved cases that should carry the query's main diagnosis at the similarity cut
+PRECISIONS = (0.8, 0.7, 0.6)  # share of retrieved cases that should carry a label of the query; the first that these weights reach
+BLOCK = 16  # studies rendered at a time, which bounds the memory
 
 
-def demo_cases(encoder: Encoder, seeds: range) -> Iterator[Case]:
-    """One case a seed."""
-    for seed in seeds:
+def demo_cases(encoder: Encoder, seeds: range, *, processes: int = 1) -> Iterator[Case]:
+    """One case a seed, in the order of the seeds."""
+    for seed, study in _rendered(seeds, processes):
         p = phantom.sample(seed)
-        study, report = as_study(p), phantom.report.compose(p)
+        report = phantom.report.compose(p)
         sections = ReportSections(report.technique, report.comparison, report.findings, report.impression)
         yield case_of(study, encoder.encode(study), sections, phantom.truth(p).diagnoses, id=f"demo-{seed}", source=f"phantom:seed={seed}")
 
 
-def build_demo_index(encoder: Encoder, folder: Path, seeds: range) -> CaseIndex:
-    """Make the index anew, calibrate its similarity cut, and leave it ready to ship."""
+def _rendered(seeds: range, processes: int) -> Iterator[tuple[int, Study]]:
+    if processes == 1:
+        yield from ((seed, _study(seed)) for seed in seeds)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for at in range(0, len(seeds), BLOCK):
+            yield from zip(seeds[at : at + BLOCK], pool.imap(_study, seeds[at : at + BLOCK]), strict=True)
+
+
+def _study(seed: int) -> Study:
+    return as_study(phantom.sample(seed))
+
+
+def build_demo_index(encoder: Encoder, tower: TextTower, folder: Path, seeds: range) -> CaseIndex:
+    """Make the index anew, calibrate its similarity cuts, and leave it ready to ship."""
     if folder.exists():
         shutil.rmtree(folder)
     dim, width = encoder.card.config.study.out, encoder.card.config.sequence.out
     index = CaseIndex.create(folder, encoder.hash, dim, width, command="prima train demo")
-    index.add(demo_cases(encoder, seeds))
-    try:
-        index.calibrate(LABEL_PRECISION)
-    except IndexStoreError as error:  # weak weights still ship an index; it returns its k cases however unlike, and says so
-        log.warning("The demo index has no similarity cut: %s", error)
+    index.tower = tower
+    index.add(demo_cases(encoder, seeds, processes=2))
+    _calibrate(index)
     index.compact()
     return index
+
+
+def _calibrate(index: CaseIndex) -> None:
+    for precision in PRECISIONS:
+        try:
+            index.calibrate(precision)
+        except IndexStoreError as error:  # weak weights still ship an index; it returns its k cases however unlike, and says so
+            log.warning("No similarity cut at precision %.1f: %s", precision, error)
+        else:
+            return

@@ -19,14 +19,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import phantom
-import prompts
 from assistant.train.adapter import train_adapter
 from assistant.train.calibrate import calibrate
 from assistant.train.cases import build_demo_index
 from assistant.train.corpus import load_corpus, tokenise
-from assistant.train.encoder import Plan, report_wordings, train_encoder
+from assistant.train.encoder import Plan, train_encoder
 from assistant.train.features import export_features
 from assistant.train.lm import LMConfig, train_lm
+from assistant.train.reports import Wordings, report_wordings
 from assistant.train.studies import make_shards, names
 from assistant.train.text_tower import build_text_tower, save_text_tower
 from assistant.train.tokenizer import train_tokenizer
@@ -34,17 +34,19 @@ from encoder.config import EncoderConfig, preset
 from encoder.encoder import Encoder
 from encoder.model import Labels, Model
 from encoder.tokenizer import VQVAE
+from index.text import TextTower
 from phantom.atlas import REGIONS
 
 STATEMENT = "Simulated studies only (phantom package). No patient data. Not for clinical use."
 SIMILARITY_CUT = 0.5  # of the neighbours that the adapter is trained with
+MEASURED = 350  # studies whose statistics stand for the training distribution: enough to measure by, in a small file
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Sizes of the demo training; the defaults made the shipped weights on two CPU cores."""
 
-    training_studies: int = 700  # each with its mirror image
+    training_studies: int = 2040  # each with its mirror image
     calibration_studies: int = 340
     indexed_studies: int = 304
     first_training_seed: int = 1_000_000
@@ -52,7 +54,7 @@ class Recipe:
     first_indexed_seed: int = 3_000_000
     tokenizer_steps: int = 1600
     tokenizer_minutes: float = 7.0
-    encoder_minutes: float = 24.0
+    encoder_minutes: float = 55.0
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,12 @@ class Stages:
 
 def stages(recipe: Recipe, root: Path) -> Stages:
     """Folders named by the hash of everything that goes into a stage."""
-    config = preset("tiny")
-    data = _key("shards", asdict(config.patch), _source(Path(phantom.__file__).parent))
-    tokenizer = _key("tokenizer", data, asdict(config.tokenizer), asdict(recipe))
-    encoder = _key("encoder", tokenizer, asdict(config))
-    lm = _key("lm", asdict(LMConfig()), _source(Path(prompts.__file__).parent))
+    config, house = preset("tiny"), Path(phantom.__file__).parents[1]
+    data = _key("shards", asdict(config.patch), _source(house / "phantom", _WORDS), _source(house / "prompts" / "diagnoses.toml"))
+    tokenizer = _key(data, asdict(config.tokenizer), recipe.training_studies, recipe.tokenizer_steps)
+    learning = [_source(house / name) for name in ("assistant/train/encoder.py", "encoder/model.py", "encoder/networks.py")]
+    encoder = _key(tokenizer, asdict(config), asdict(recipe), learning)
+    lm = _key("lm", asdict(LMConfig()), _source(house / "prompts"))
     keys = {"shards": data, "tokenizer": tokenizer, "rows": tokenizer, "encoder": encoder, "lm": lm}
     return Stages(**{name: root / f"{name}-{key}" for name, key in keys.items()})
 
@@ -101,7 +104,7 @@ def train_demo(recipe: Recipe, root: Path, out: Path | None) -> None:
     where, packages = stages(recipe, root), Packages.below(out)
     encoder = train_demo_encoder(recipe, where, packages.encoder)
     indexed = range(recipe.first_indexed_seed, recipe.first_indexed_seed + recipe.indexed_studies)
-    build_demo_index(encoder, packages.index, indexed)
+    build_demo_index(encoder, TextTower(packages.encoder / "text"), packages.index, indexed)
     if not (where.lm / "model.safetensors").exists():
         train_lm(where.lm)
     _replace(where.lm, packages.lm)
@@ -119,18 +122,17 @@ def train_demo_encoder(recipe: Recipe, where: Stages, out: Path) -> Encoder:
     torch.manual_seed(0)
     model = Model(config, Labels(names(), specialties(corpus.studies), tuple(REGIONS)))
     model.towers.tokenizer.load_state_dict(tokenizer.state_dict())
-    reports = report_wordings(corpus.studies)
+    reports = _reports(where.encoder / "reports.json", corpus.studies)
     tower = build_text_tower((sentence for wordings in reports for w in wordings for sentence in w), config.study.out)
-    where.encoder.mkdir(parents=True, exist_ok=True)
     train_encoder(model, tower, corpus, reports, Plan(recipe.encoder_minutes), where.encoder / "checkpoint.safetensors")
     held_out, held_out_statistics = load_corpus(calibration, where.rows)
     provenance = {"made_by": "prima train demo", "trained_on": STATEMENT, "licence": "MIT", "recipe": asdict(recipe)}
-    unmirrored = statistics[::4]  # every second is a mirror image; half of the rest measure well enough, in a smaller file
-    encoder = calibrate(model, config, held_out, np.concatenate(unmirrored), held_out_statistics, provenance)
+    some = statistics[:: 2 * max(1, len(statistics) // (2 * MEASURED))]  # every second is a mirror image
+    encoder = calibrate(model, config, held_out, np.concatenate(some), held_out_statistics, provenance)
     shutil.rmtree(out, ignore_errors=True)
     encoder.save(out)
     save_text_tower(tower, out / "text")
-    export_features(encoder, [*calibration, *training], where.rows, where.encoder / "features", cut=SIMILARITY_CUT)
+    export_features(encoder, [*calibration, *training[::3]], where.rows, where.encoder / "features", cut=SIMILARITY_CUT)
     return encoder
 
 
@@ -155,13 +157,27 @@ def _tokenizer(folder: Path, shards: list[Path], config: EncoderConfig, recipe: 
     return network.eval()
 
 
+def _reports(file: Path, studies: Sequence[dict[str, Any]]) -> list[Wordings]:
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(report_wordings(studies, processes=2)), encoding="utf-8")
+        part.replace(file)
+    return [tuple(tuple(sentences) for sentences in wordings) for wordings in json.loads(file.read_text(encoding="utf-8"))]
+
+
 def _key(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _source(package: Path) -> str:
-    """Hash of a package's code and data: a changed phantom makes other studies."""
+_WORDS = frozenset({"report.py", "wording.py", "files.py", "build_atlas.py"})  # of the phantom, what makes no image
+
+
+def _source(path: Path, but: frozenset[str] = frozenset()) -> str:
+    """Hash of a file, or of a package's code and data: a changed phantom makes other studies."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     digest = hashlib.sha256()
-    for path in sorted(p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    for file in files:
+        if file.name not in but:
+            digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()

@@ -10,8 +10,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,15 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import phantom
+from assistant.train.reports import Wordings, told
 from assistant.train.studies import names
 from encoder.features import Priority
 from encoder.model import Model, TokenBatch
 
 LEVELS = (Priority.NONE, Priority.LOW, Priority.MEDIUM, Priority.HIGH)
-TOKENS = 56  # of each series in a training step: token dropout that also bounds the step's cost
+TOKENS = 56  # of each series in an early step: token dropout that also bounds the step's cost
 LESION_CHANCE = 6.0  # how much likelier a token with a lesion is kept by that dropout: most tokens are normal tissue
+WHOLE = 0.55  # progress from which every token is seen, as in use: heads fitted on favoured tokens alone are off on whole series
 MIN_VOXELS = 6  # a token with fewer lesion voxels does not count as showing the lesion
 NAME_DROPOUT, DESCRIPTION_DROPOUT, SERIES_DROPOUT = 0.3, 0.3, 0.15
 
@@ -51,9 +52,9 @@ class Corpus:
     studies: tuple[dict[str, Any], ...]
 
     def batch(
-        self, chosen: NDArray[np.int64], rng: np.random.Generator | None
+        self, chosen: NDArray[np.int64], rng: np.random.Generator | None, *, whole: bool = False
     ) -> tuple[TokenBatch, NDArray[np.int64], list[tuple[int, ...]]]:
-        """Tokens of the chosen studies; with a generator: equal-length random subsets, dropped names and series."""
+        """Tokens of the chosen studies; with a generator: dropped names and series, and unless `whole` equal-length random subsets."""
         picks, lengths, labels, counts, kept_series = [], [], [], [], []
         for study in chosen:
             series = list(range(self.first_series[study], self.first_series[study + 1]))
@@ -62,7 +63,7 @@ class Corpus:
             known = self.studies[study]["names"]
             for s in series:
                 tokens = np.arange(self.starts[s], self.starts[s + 1])
-                if rng is not None:
+                if rng is not None and not whole:
                     tokens = self._some(tokens, rng)
                 picks.append(tokens)
                 lengths.append(len(tokens))
@@ -113,27 +114,6 @@ def targets(studies: list[dict[str, Any]], specialties: tuple[str, ...]) -> Targ
     return Targets(y, r, level)
 
 
-Wordings = tuple[tuple[str, ...], ...]  # several wordings of one report, each its sentences
-
-
-def report_wordings(studies: Sequence[dict[str, Any]], variants: int = 4) -> list[Wordings]:
-    """Findings and impression of each study's report, worded `variants` times; drawing a phantom costs more than wording it."""
-    drawn: dict[int, phantom.Phantom] = {}
-    found = []
-    for study in studies:
-        if study["seed"] not in drawn:
-            drawn = {study["seed"]: phantom.sample(study["seed"])}
-        shown = replace(drawn[study["seed"]], mirror=study["mirror"])
-        found.append(tuple(tuple(s.text for s in phantom.report.compose(shown, variant).sentences) for variant in range(variants)))
-    return found
-
-
-def told(wordings: Wordings, rng: np.random.Generator) -> str:
-    """One of the wordings, its sentences shuffled (PRIMA.md section 8)."""
-    sentences = wordings[rng.integers(len(wordings))]
-    return " ".join(sentences[k] for k in rng.permutation(len(sentences)))
-
-
 def contrastive(image: Tensor, text: Tensor, temperature: Tensor) -> Tensor:
     """Symmetric cross-entropy between unit vectors (b, d) (PRIMA.md section 8)."""
     logits = temperature.exp() * image @ text.T
@@ -159,17 +139,78 @@ def token_loss(evidence: Any, corpus: Corpus, index: NDArray[np.int64], weight: 
     return lesion + 0.3 * place + 0.3 * far
 
 
+def series_labels(corpus: Corpus) -> Tensor:
+    """Which names some token of each series shows: (series, names)."""
+    shown = np.maximum.reduceat(corpus.lesions, corpus.starts[:-1], axis=0) >= MIN_VOXELS
+    return torch.from_numpy(shown).float()
+
+
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast. minutes: stop and anneal by the clock, whatever the step count; most_steps: stop there even so."""
+    """How long and how fast. minutes: stop and anneal by the clock, whatever the step count; most_steps: stop there even so.
+
+    batch: studies in a step of thinned series; whole_batch: in a step of whole ones.
+    """
 
     minutes: float
     batch: int = 24
+    whole_batch: int = 16
     rate: float = 1.2e-3
     warm_up: float = 0.05
     seed: int = 0
     save_every: float = 120.0
     most_steps: int | None = None
+
+
+SHARES = {"study": 0.5, "tokens": 3.0, "series": 0.25, "pooled": 0.25, "clip": 1.0, "priority": 0.3, "referral": 1.0}
+
+
+class Learner(nn.Module):
+    """All that learns, and the losses of a step.
+
+    The two linear readings of the embeddings are for training only: the labels must be in the embeddings, not just in the token
+    evidence. CLIP alone would put them there with the paper's 220,000 reports, not with a few thousand.
+    """
+
+    def __init__(self, model: Model, tower: SentenceTransformer, corpus: Corpus) -> None:
+        super().__init__()
+        self.model, self.tower, self.corpus = model, tower, corpus
+        towers, names = model.towers, len(model.labels.diagnoses)
+        self.from_series = nn.Linear(towers.sequence.project.out_features, names)
+        self.from_pooled = nn.Linear(towers.study.clip.in_features, names)
+        self.temperature = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.wanted = targets(list(corpus.studies), model.labels.specialties)
+        self.series = series_labels(corpus)
+        share = self.wanted.diagnoses.mean(0)
+        self.weight = ((1 - share) / share.clamp(min=1e-3)).clamp(1, 4)
+        self.used = (self.wanted.diagnoses.sum(0) > 5).float()
+        shown = torch.from_numpy((corpus.lesions >= MIN_VOXELS).mean(0)).float()
+        self.token_weight = (0.02 / shown.clamp(min=1e-4)).clamp(1, 12)
+
+    def forward(self, chosen: NDArray[np.int64], texts: list[str], rng: np.random.Generator, *, whole: bool) -> dict[str, Tensor]:
+        """The losses of some studies and their reports, by name; `SHARES` says how much each counts."""
+        batch, index, kept = self.corpus.batch(chosen, rng, whole=whole)
+        series = np.concatenate([self.corpus.first_series[study] + np.array(own) for study, own in zip(chosen, kept, strict=True)])
+        with torch.autocast("cpu", torch.bfloat16):
+            out = self.model(batch)
+            words = self.tower(_features(self.tower, texts))["sentence_embedding"]
+            by_series, by_study = self.from_series(out.sequences), self.from_pooled(out.pooled)
+        truth = self.wanted.diagnoses[chosen]
+        warmth = self.temperature.clamp(max=math.log(20))  # beyond, a hair's breadth between embeddings would do; retrieval needs more
+        return {
+            "study": self._labels(out.scores, truth),
+            "tokens": token_loss(out.evidence, self.corpus, index, self.token_weight),
+            "series": self._labels(by_series, self.series[series]),
+            "pooled": self._labels(by_study, truth),
+            "clip": contrastive(F.normalize(out.clip.float(), dim=1), words.float(), warmth),
+            "priority": F.cross_entropy(out.priority.float(), self.wanted.priority[chosen]),
+            "referral": F.binary_cross_entropy_with_logits(out.referral.float(), self.wanted.referral[chosen]),
+        }
+
+    def _labels(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """Weighted cross-entropy, summed over the names that occur, averaged over rows."""
+        loss = F.binary_cross_entropy_with_logits(logits.float(), truth, pos_weight=self.weight, reduction="none")
+        return (loss * self.used).mean(0).sum()
 
 
 def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, reports: list[Wordings], plan: Plan, checkpoint: Path) -> None:
@@ -179,56 +220,37 @@ def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, repo
     """
     torch.manual_seed(plan.seed)
     rng = np.random.default_rng(plan.seed)
-    temperature = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-    wanted = targets(list(corpus.studies), model.labels.specialties)
-    weight = (1 - wanted.diagnoses.mean(0)).div(wanted.diagnoses.mean(0).clamp(min=1e-3)).clamp(1, 8)
-    share = torch.from_numpy((corpus.lesions >= MIN_VOXELS).mean(0)).float()
-    token_weight = (0.02 / share.clamp(min=1e-4)).clamp(1, 12)
-    used = (wanted.diagnoses.sum(0) > 5).float()
-    parameters = [*(p for n, p in model.named_parameters() if not n.startswith("towers.tokenizer.")), *tower.parameters(), temperature]
-    optimiser = torch.optim.AdamW(parameters, lr=plan.rate, weight_decay=0.02, betas=(0.9, 0.98))
-    spent, step = _resume(checkpoint, model, tower, optimiser, temperature)
+    learner = Learner(model, tower, corpus)
+    parameters = [p for name, p in learner.named_parameters() if not name.startswith("model.towers.tokenizer.")]
+    optimiser = torch.optim.AdamW(parameters, lr=plan.rate, weight_decay=0.05, betas=(0.9, 0.98))
+    spent, step = _resume(checkpoint, learner, optimiser)
     last_save = began = time.monotonic()
     if step == 0:
         _quiet_registers(model)
-    model.train()
-    tower.train()
+    learner.train()
     while spent < 60 * plan.minutes and (plan.most_steps is None or step < plan.most_steps):
         progress = spent / (60 * plan.minutes)
         for group in optimiser.param_groups:
             group["lr"] = plan.rate * min(1.0, progress / plan.warm_up + 0.02) * (0.5 + 0.5 * math.cos(math.pi * progress) + 0.01)
         tick = time.monotonic()
-        chosen = rng.choice(len(corpus.studies), plan.batch, replace=False)
-        batch, index, _ = corpus.batch(chosen, rng)
-        with torch.autocast("cpu", torch.bfloat16):
-            out = model(batch)
-            words = tower(_features(tower, [told(reports[s], rng) for s in chosen]))["sentence_embedding"]
-        y = wanted.diagnoses[chosen]
-        study = (F.binary_cross_entropy_with_logits(out.scores.float(), y, pos_weight=weight, reduction="none") * used).mean(0).sum()
-        urgency = F.cross_entropy(out.priority.float(), wanted.priority[chosen])
-        refer = F.binary_cross_entropy_with_logits(out.referral.float(), wanted.referral[chosen])
-        clip = contrastive(F.normalize(out.clip.float(), dim=1), words.float(), temperature.clamp(max=math.log(50)))
-        tokens = token_loss(out.evidence, corpus, index, token_weight)
-        loss = 0.5 * study + urgency * 0.3 + refer + 0.3 * clip + 3 * tokens
+        whole = progress >= WHOLE
+        chosen = rng.choice(len(corpus.studies), plan.whole_batch if whole else plan.batch, replace=False)
+        losses = learner(chosen, [told(reports[study], rng) for study in chosen], rng, whole=whole)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.stack([SHARES[name] * loss for name, loss in losses.items()]).sum().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         step += 1
         spent += time.monotonic() - tick
         if step % 25 == 0:
-            print(
-                f"encoder step {step} ({100 * progress:.0f} %) loss {loss.item():.3f} study {study.item():.3f} tokens {tokens.item():.3f} "
-                f"clip {clip.item():.3f} priority {urgency.item():.3f} {spent / step:.2f} s/step",
-                flush=True,
-            )
+            shown = " ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items())
+            print(f"encoder step {step} ({100 * progress:.0f} %) {shown} {spent / step:.2f} s/step", flush=True)
         if time.monotonic() - last_save > plan.save_every:
-            _save(checkpoint, model, tower, optimiser, temperature, spent, step)
+            _save(checkpoint, learner, optimiser, spent, step)
             last_save = time.monotonic()
-    _save(checkpoint, model, tower, optimiser, temperature, spent, step)
+    _save(checkpoint, learner, optimiser, spent, step)
     print(f"encoder: {step} steps in {(time.monotonic() - began) / 60:.1f} min", flush=True)
-    model.eval()
-    tower.eval()
+    learner.eval()
 
 
 @torch.no_grad()
@@ -243,11 +265,10 @@ def _features(tower: SentenceTransformer, texts: list[str]) -> dict[str, Tensor]
     return features
 
 
-def _save(path: Path, model: Model, tower: SentenceTransformer, optimiser: Any, temperature: Tensor, spent: float, step: int) -> None:
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()} | {f"tower.{k}": v for k, v in tower.state_dict().items()}
+def _save(path: Path, learner: Learner, optimiser: Any, spent: float, step: int) -> None:
+    tensors = {f"learner.{k}": v for k, v in learner.state_dict().items()}
     for k, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{k}.{name}": value for name, value in state.items()}
-    tensors["temperature"] = temperature.detach()
     part = path.with_suffix(".part")
     save_file(
         {k: v.contiguous().clone() for k, v in tensors.items()}, part, metadata={"progress": json.dumps({"spent": spent, "step": step})}
@@ -255,15 +276,13 @@ def _save(path: Path, model: Model, tower: SentenceTransformer, optimiser: Any, 
     os.replace(part, path)
 
 
-def _resume(path: Path, model: Model, tower: SentenceTransformer, optimiser: Any, temperature: nn.Parameter) -> tuple[float, int]:
+def _resume(path: Path, learner: Learner, optimiser: Any) -> tuple[float, int]:
     if not path.exists():
         return 0.0, 0
     from safetensors import safe_open
 
     tensors = load_file(path)
-    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-    tower.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("tower.")})
-    temperature.data.copy_(tensors["temperature"])
+    learner.load_state_dict({k.removeprefix("learner."): v for k, v in tensors.items() if k.startswith("learner.")})
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimiser."):

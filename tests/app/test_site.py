@@ -71,7 +71,7 @@ def app(state: Path) -> Iterator[object]:
     made = Site.at(state)
     yield create_app(Site(made.state, made.database, limits=Limits(bytes=1000, files=3)), port=7860)
     for each in gc.get_objects():
-        if isinstance(each, asyncio.BaseEventLoop) and not each.is_running():
+        if issubclass(type(each), asyncio.BaseEventLoop) and not each.is_running():  # isinstance would wake lazy objects of torch
             each.close()
     asyncio.set_event_loop(None)
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from assistant.train.corpus import load_corpus, tokenise
-from assistant.train.encoder import Plan, report_wordings, targets, told, train_encoder
+from assistant.train.encoder import Plan, targets, train_encoder
+from assistant.train.reports import report_wordings, told
 from assistant.train.studies import Shard, load_shard, make_shard, names
 from assistant.train.text_tower import build_text_tower
 from encoder.config import preset
@@ -68,8 +69,8 @@ def test_a_child_makes_its_parent_true_and_normal_has_no_label() -> None:
 
 def test_wordings_of_one_report_differ_and_mirrors_swap_sides() -> None:
     facts = [{"seed": 5, "mirror": False}, {"seed": 5, "mirror": True}]
-    own, mirrored = report_wordings(facts, variants=3)
-    assert len(set(own)) == 3
+    own, mirrored = report_wordings(facts)
+    assert len(set(own)) == 4
     swap = {"left": "right", "right": "left"}
     flipped = [re.sub(r"\b(left|right)\b", lambda w: swap[w[0]], sentence.lower()) for sentence in own[0]]
     assert flipped == [sentence.lower() for sentence in mirrored[0]]
@@ -81,7 +82,7 @@ def test_training_stopped_and_resumed_goes_on_where_it_was(shard: Path, tmp_path
     model = Model(config, Labels(names(), ("neurosurgery",), tuple(REGIONS)))
     tokenise([shard], model.towers.tokenizer, config, tmp_path / "rows")
     corpus, _ = load_corpus([shard], tmp_path / "rows")
-    reports = report_wordings(corpus.studies, variants=1)
+    reports = report_wordings(corpus.studies)
     tower = build_text_tower((s for wordings in reports for w in wordings for s in w), config.study.out, vocabulary=200)
     before = {n: p.clone() for n, p in model.named_parameters()}
     train_encoder(model, tower, corpus, reports, Plan(minutes=5, batch=2, most_steps=2), tmp_path / "checkpoint.safetensors")

@@ -21,15 +21,20 @@ IDENTITY = ("Mueller", "Hans", "PID-4711", "4711", STUDY, "19700601", "20240310"
 def test_nothing_in_a_study_names_the_patient(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     description = "T2 Mueller Hans for PID-4711"
     files = write_series(tmp_path / "t2", voxels_of(), SeriesDescription=description, ProtocolName="head", AccessionNumber="ACC-99")
-    write_series(tmp_path / "loc", voxels_of(), number=2, SeriesDescription="localizer MUELLER")
-    for file in files:
-        edit(file, StudyDescription="MRI brain, Mueller, ACC-99")
+    others = write_series(tmp_path / "loc", voxels_of(), number=2, SeriesDescription="localizer MUELLER")
+    for file in (*files, *others):
+        edit(
+            file,
+            StudyDescription="MRI brain, Mueller, ACC-99",
+            ReasonForTheRequestedProcedure="Mr Mueller, fell on 10/03/2024 and 20240310",
+        )
     files[0].write_bytes(files[0].read_bytes()[:-10])
     with caplog.at_level(logging.DEBUG):
         study = read_study(tmp_path)
     told = repr([dataclasses.replace(series, voxels=np.zeros(0)) for series in study.series])
     told += repr((study.key, study.patient, study.excluded, study.context)) + caplog.text
     assert not [word for word in IDENTITY if word.lower() in told.lower()]
+    assert study.context.indication == "Mr ___, fell on ___ and ___"
     assert study.series[0].name == "T2_________for____-head-Protocol"
 
 
