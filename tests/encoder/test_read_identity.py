@@ -21,7 +21,7 @@ IDENTITY = ("Mueller", "Hans", "PID-4711", "4711", STUDY, "19700601", "20240310"
 def test_nothing_in_a_study_names_the_patient(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     description = "T2 Mueller Hans for PID-4711"
     files = write_series(tmp_path / "t2", voxels_of(), SeriesDescription=description, ProtocolName="head", AccessionNumber="ACC-99")
-    others = write_series(tmp_path / "loc", voxels_of(), number=2, SeriesDescription="localizer MUELLER")
+    others = write_series(tmp_path / "loc", voxels_of(), number=2, SeriesDescription="localizer MUELLER", AccessionNumber="ACC-99")
     for file in (*files, *others):
         edit(
             file,
