@@ -16,7 +16,8 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from encoder.study import Study
 LARGEST_MM = 30.0
 STEP_MM = 3.0  # of the grid on which a lesion's centre and extent are found
 REACHES = ("inside", "face", "neighbour")
+BLANK = "gradient, randomised weights"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,23 @@ class Focal:
     diagnosis: str
     centre: NDArray[np.float64]
     side: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One study's outcome. top: by method, how far from the lesion its top token lies (`distances`). random: share of tokens in each reach.
+
+    agreement: by method, (rank correlation, same top) with occlusion. side_right: of `locate`; None where it names no place.
+    """
+
+    seed: int
+    diagnosis: str
+    score: float
+    top: dict[str, int]
+    random: tuple[float, ...]
+    seconds: dict[str, float]
+    agreement: dict[str, tuple[float, float]]
+    side_right: bool | None
 
 
 def focal_studies(seed: int, trained: frozenset[str]) -> Iterator[Focal]:
@@ -91,64 +110,59 @@ def randomised(encoder: Encoder, seed: int) -> Encoder:
     return Encoder(encoder.card, Towers(encoder.card.config), Readout(encoder.card.config, encoder.card.labels), encoder.outliers)
 
 
-def shares(rows: NDArray[np.float64]) -> dict[str, float]:
-    """Rows of (inside, face, neighbour) -> their means."""
-    return {reach: float(share) for reach, share in zip(REACHES, np.mean(rows, axis=0), strict=True)}
+def agreement(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+    """Spearman's rank correlation, and whether the top token is the same."""
+    return float(np.corrcoef(a.argsort().argsort(), b.argsort().argsort())[0, 1]), float(a.argmax() == b.argmax())
 
 
-def rank_agreement(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Spearman's correlation."""
-    return float(np.corrcoef(a.argsort().argsort(), b.argsort().argsort())[0, 1])
+def judge(case: Focal, encoder: Encoder, blank: Encoder, methods: tuple[Method, ...], seed: int) -> Judged:
+    """One study under each method, and under weights that know nothing."""
+    runs = [(method.value, encoder, method) for method in methods] + [(BLANK, blank, Method.GRADIENT)]
+    explained, seconds = {}, {}
+    for name, weights, method in runs:
+        began = time.monotonic()
+        explained[name] = explain(weights, case.study, case.diagnosis, method, seed)
+        seconds[name] = time.monotonic() - began
+    own = explained[Method.GRADIENT]
+    away = distances(own.tokens.patches, case.centre)
+    exhaustive = explained.get(Method.OCCLUSION)
+    others = {name: one.relevance for name, one in explained.items() if exhaustive is not None and name not in (Method.OCCLUSION, BLANK)}
+    place = {p.diagnosis: p for p in encoder.encode(case.study).locations}.get(case.diagnosis)
+    return Judged(
+        seed=case.seed,
+        diagnosis=case.diagnosis,
+        score=own.score,
+        top={name: int(away[one.relevance.argmax()]) for name, one in explained.items()},
+        random=tuple(float((away <= reach).mean()) for reach in range(3)),
+        seconds=seconds,
+        agreement={name: agreement(found, exhaustive.relevance) for name, found in others.items()} if exhaustive else {},
+        side_right=None if place is None else place.side == case.side,
+    )
 
 
-def measure(encoder: Encoder, seed: int, studies: int, slow: int) -> dict[str, Any]:
-    """Hits by method, seconds, agreement with occlusion, side of `locate`."""
-    hits: dict[str, list[NDArray[np.float64]]] = {}
-    seconds: dict[str, list[float]] = {}
-    agreement: dict[str, list[tuple[float, float]]] = {}
-    sides, random, detected, cases = [], [], [], []
-    blank = randomised(encoder, seed)
-    for number, (case, _) in enumerate(zip(focal_studies(seed, encoder.trained_heads), range(studies), strict=False)):
-        found, relevance = {}, {}
-        runs: list[tuple[str, Encoder, Method]] = [(m.value, encoder, m) for m in Method if m is Method.GRADIENT or number < slow]
-        for name, weights, method in [*runs, ("gradient, randomised weights", blank, Method.GRADIENT)]:
-            began = time.monotonic()
-            explanation = explain(weights, case.study, case.diagnosis, method, seed=seed)
-            seconds.setdefault(name, []).append(time.monotonic() - began)
-            away = distances(explanation.tokens.patches, case.centre)
-            found[name] = int(away[explanation.relevance.argmax()])
-            hits.setdefault(name, []).append(found[name] <= np.arange(3))
-            relevance[name] = explanation.relevance
-            if name == Method.GRADIENT:
-                random.append([(away <= reach).mean() for reach in range(3)])
-                detected.append(explanation.score > 0)
-        if number < slow:
-            exhaustive = relevance["occlusion"]
-            for name in ("gradient", "lime"):
-                same = relevance[name].argmax() == exhaustive.argmax()
-                agreement.setdefault(name, []).append((rank_agreement(relevance[name], exhaustive), float(same)))
-        place = {p.diagnosis: p for p in encoder.encode(case.study).locations}.get(case.diagnosis)
-        sides.append(None if place is None else place.side == case.side)
-        cases.append({"seed": case.seed, "diagnosis": case.diagnosis, "top": found, "side_right": sides[-1]})
-        print(json.dumps(cases[-1]), file=sys.stderr, flush=True)
+def summary(judged: list[Judged]) -> dict[str, Any]:
+    """Hits and seconds by method, agreement with occlusion, side of `locate`."""
+    methods = {}
+    for name in dict.fromkeys(name for one in judged for name in one.top):
+        top = np.array([one.top[name] for one in judged if name in one.top])
+        seconds = [one.seconds[name] for one in judged if name in one.seconds]
+        hits = {reach: float((top <= far).mean()) for far, reach in enumerate(REACHES)}
+        methods[name] = {"studies": len(top), **hits, "seconds_median": float(np.median(seconds)), "seconds_most": max(seconds)}
+    agreed = {
+        name: np.mean([one.agreement[name] for one in judged if name in one.agreement], axis=0).tolist() for name in judged[0].agreement
+    }
+    sides = [one.side_right for one in judged if one.side_right is not None]
     return {
-        "studies": len(cases),
-        "head_positive": float(np.mean(detected)),
-        "random_token": shares(np.array(random)),
-        "methods": {
-            name: {"studies": len(rows), **shares(np.array(rows)), "seconds_median": float(np.median(seconds[name]))}
-            for name, rows in hits.items()
-        },
-        "agreement_with_occlusion": {
-            name: {"rank_correlation": float(np.mean([r for r, _ in pairs])), "same_top": float(np.mean([s for _, s in pairs]))}
-            for name, pairs in agreement.items()
-        },
+        "studies": len(judged),
+        "head_positive": float(np.mean([one.score > 0 for one in judged])),
+        "random_token": dict(zip(REACHES, np.mean([one.random for one in judged], axis=0).tolist(), strict=True)),
+        "methods": methods,
+        "agreement_with_occlusion": {name: {"rank_correlation": rho, "same_top": same} for name, (rho, same) in agreed.items()},
         "locate": {
-            "placed": float(np.mean([side is not None for side in sides])),
-            "side_right": float(np.mean([bool(side) for side in sides])),
-            "side_right_where_placed": float(np.mean([s for s in sides if s is not None])) if any(s is not None for s in sides) else None,
+            "placed": len(sides) / len(judged),
+            "side_right": sum(sides) / len(judged),  # of all: no place is not a right one
+            "side_right_where_placed": sum(sides) / len(sides) if sides else None,
         },
-        "cases": cases,
     }
 
 
@@ -163,16 +177,18 @@ def main() -> None:
     encoder = Encoder.load(asked.encoder)
     if not isinstance(encoder, Encoder):
         parser.error("expected an encoder trained on phantoms, found converted weights, which no phantom can judge")
-    result = {
-        "seed": asked.seed,
-        "encoder": encoder.hash,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
-        **measure(encoder, asked.seed, asked.studies, asked.slow),
-    }
-    print(json.dumps({key: value for key, value in result.items() if key != "cases"}, indent=1))
+    blank = randomised(encoder, asked.seed)
+    judged: list[Judged] = []
+    for number, case in enumerate(islice(focal_studies(asked.seed, encoder.trained_heads), asked.studies)):
+        methods = tuple(Method) if number < asked.slow else (Method.GRADIENT,)
+        judged.append(judge(case, encoder, blank, methods, asked.seed))
+        print(f"{number + 1}/{asked.studies} {json.dumps(asdict(judged[-1]))}", file=sys.stderr, flush=True)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    result = {"seed": asked.seed, "encoder": encoder.hash, "machine": machine, **summary(judged)}
+    print(json.dumps(result, indent=1))
     if asked.out:
         asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        asked.out.write_text(json.dumps({**result, "cases": [asdict(one) for one in judged]}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
