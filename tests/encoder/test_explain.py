@@ -19,7 +19,7 @@ from encoder.config import preset
 from encoder.convert import convert
 from encoder.encoder import Card, Encoder, Head
 from encoder.errors import ExplainError
-from encoder.explain import Explanation, Method, explain, lime, occlusion, relevance
+from encoder.explain import Explanation, Method, explain, gradient, lime, mean_rows, occlusion, relevance
 from encoder.features import OutOfDistribution
 from encoder.model import Labels, Readout, TokenBatch, embed, read_out
 from encoder.networks import Towers
@@ -151,6 +151,12 @@ def test_the_gradient_is_the_slope_of_the_score(encoder: Encoder, score: TokenSc
     step = 0.01
     measured = (smooth.gradient(rows + step * uphill)[0] - smooth.gradient(rows - step * uphill)[0]) / (2 * step)
     assert measured == pytest.approx(float(slope.norm()), rel=0.02)
+
+
+def test_gradient_relevances_add_up_to_what_the_tokens_show(encoder: Encoder, score: TokenScore) -> None:
+    smooth = TowerScore(encoder.towers, score.tokens, lambda _, out, __: 10 * out.clip[:, 0])
+    gained = smooth.gradient(score.tokens.rows)[0] - smooth.gradient(mean_rows(score.tokens))[0]
+    assert gradient(smooth, steps=24).sum() == pytest.approx(gained, rel=0.03)
 
 
 def test_lime_repeats_with_its_seed(score: TokenScore) -> None:
