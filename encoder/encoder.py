@@ -24,6 +24,7 @@ from encoder.outliers import Outliers, series_statistics
 from encoder.patches import Patches, cut
 from encoder.prima import UNKNOWN, Prima
 from encoder.study import Series, Study
+from encoder.token_score import StudyTokens, TokenScore, TowerScore
 from encoder.tokenizer import encode_patches
 from encoder.volume import canonical
 from encoder.weights import digest_of, load_strictly, read_weights, rounded, write_weights
@@ -182,6 +183,26 @@ class Encoder:
             out_of_distribution=self.outliers.judge(encoded.statistics),
             encoder=self.hash,
         )
+
+    def token_score(self, study: Study, diagnosis: str) -> TokenScore:
+        """One of `trained_heads` as a function of the study's tokens. Raises StudyError as `encode` does."""
+        encoded = self.prepare(study)
+        column, threshold = self.card.labels.diagnoses.index(diagnosis), self.card.heads[diagnosis].threshold
+        with torch.no_grad():
+            evidence = read_out(self.readout, *embed(self.towers, encoded.batch), encoded.batch).evidence
+        tokens = StudyTokens(
+            encoded.series,
+            encoded.patches,
+            encoded.batch.rows,
+            encoded.batch.descriptions[0],
+            tuple(self.card.labels.regions[1 + int(region)] for region in evidence.regions[:, 1:].argmax(1)),  # 0 is background
+            self.outliers.judge(encoded.statistics),
+        )
+
+        def score(sequences: SequenceOutput, study: StudyOutput, batch: TokenBatch) -> Tensor:
+            return read_out(self.readout, sequences, study, batch).scores[:, column] - threshold
+
+        return TowerScore(self.towers, tokens, score)
 
     def prepare(self, study: Study) -> Encoded:
         """Cut and tokenise every series; series without foreground, or too large for the weights' rule, are passed over."""
