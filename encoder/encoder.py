@@ -26,7 +26,7 @@ from encoder.prima import UNKNOWN, Prima
 from encoder.study import Series, Study
 from encoder.tokenizer import encode_patches
 from encoder.volume import canonical
-from encoder.weights import digest_of, load_strictly, read_weights, write_weights
+from encoder.weights import digest_of, load_strictly, read_weights, rounded, write_weights
 
 SHIPPED = Path(__file__).parent / "weights" / "tiny"
 MANIFEST, MODEL = "encoder.json", "model.safetensors"
@@ -135,17 +135,27 @@ class Encoder:
                 f"{folder}: expected an encoder folder with {MANIFEST}, found none that can be read; check --encoder."
             ) from error
         tensors = read_weights(folder / MODEL)
-        parts = {kind: {n.removeprefix(kind): t for n, t in tensors.items() if n.startswith(kind)} for kind in ("towers.", "readout.")}
+        parts = {
+            kind: {n.removeprefix(kind): t.float() for n, t in tensors.items() if n.startswith(kind)} for kind in ("towers.", "readout.")
+        }
         towers = load_strictly(Towers(card.config), parts["towers."], folder / MODEL)
         readout = load_strictly(Readout(card.config, card.labels), parts["readout."], folder / MODEL)
         return cls(card, towers, readout, Outliers.from_tensors(tensors, card.outlier_threshold), digest_of(folder))
 
     def save(self, folder: Path) -> None:
-        """Write what `load` reads; the hash changes with any weight, threshold or switch."""
+        """Write what `load` reads, weights in half precision; the hash changes with any weight, threshold or switch.
+
+        This encoder then is what was written, rounding included: its features are those of its hash, and it saves to the same hash again.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"towers.{k}": v for k, v in self.towers.state_dict().items()}
-        tensors |= {f"readout.{k}": v for k, v in self.readout.state_dict().items()}
-        write_weights(folder / MODEL, tensors | self.outliers.tensors())
+        tensors = {}
+        for prefix, module in (("towers.", self.towers), ("readout.", self.readout)):
+            for name, tensor in module.state_dict().items():
+                tensors[prefix + name] = rounded(tensor)
+                tensor.copy_(tensors[prefix + name])
+        statistics = self.outliers.tensors()
+        self.outliers = Outliers.from_tensors(statistics, self.outliers.threshold)
+        write_weights(folder / MODEL, tensors | statistics)
         (folder / MANIFEST).write_text(self.card.to_json(), encoding="utf-8")
         self.hash = digest_of(folder)
 

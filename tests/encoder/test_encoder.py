@@ -17,6 +17,7 @@ from encoder.networks import Towers
 from encoder.outliers import Outliers, series_statistics
 from encoder.study import Acquisition, Context, Plane, Series, Study, Weighting
 from encoder.volume import canonical
+from encoder.weights import rounded
 
 LABELS = Labels(("meningioma", "edema"), ("neurology", "neurosurgery"), ("outside", "frontal lobe", "pons"))
 
@@ -100,6 +101,51 @@ def test_saved_weights_load_to_the_same_features_and_hash(encoder: Encoder, tmp_
     again = Encoder.load(tmp_path / "w")
     assert again.hash == encoder.hash
     np.testing.assert_allclose(again.encode(study()).embedding, encoder.encode(study()).embedding, atol=1e-6)
+
+
+def test_an_encoder_is_what_it_saved_to_the_last_bit_and_saves_to_the_same_hash_again(encoder: Encoder, tmp_path: Path) -> None:
+    """Weights lie on disk in half precision: rounding happens at the first save, to the encoder in memory too."""
+    encoder.save(tmp_path / "a")
+    again = Encoder.load(tmp_path / "a")
+    assert isinstance(again, Encoder)
+    features, same = encoder.encode(study()), again.encode(study())
+    np.testing.assert_array_equal(features.embedding, same.embedding)
+    assert (features.scores, features.out_of_distribution, features.encoder) == (same.scores, same.out_of_distribution, same.encoder)
+    again.save(tmp_path / "b")
+    assert again.hash == encoder.hash
+    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
+
+
+def test_half_precision_halves_the_file_and_hardly_moves_a_score(tmp_path: Path) -> None:
+    """The bound is a hundredth of a logit: a probability moves by less than 0.0025."""
+    torch.manual_seed(1)
+    config, rows = preset("tiny"), np.random.default_rng(0).normal(size=(60, 55)).astype(np.float32)
+    card = Card(config, LABELS, {name: Head(0.0) for name in LABELS.diagnoses}, {}, 1.0, 3.0, {})
+    exact = Encoder(card, Towers(config), Readout(config, LABELS), Outliers.fit(rows, [rows[:3]]))
+    numbers = sum(t.numel() for module in (exact.towers, exact.readout) for t in module.state_dict().values())
+    before = exact.encode(study())
+    exact.save(tmp_path)
+    after = exact.encode(study())
+    assert (tmp_path / "model.safetensors").stat().st_size < 2.1 * numbers
+    np.testing.assert_allclose([s.score for s in before.scores], [s.score for s in after.scores], rtol=0, atol=1e-2)
+    assert float(before.embedding @ after.embedding) > 0.9999
+
+
+def test_what_half_precision_cannot_hold_stays_as_it_is() -> None:
+    large, whole, weight = torch.tensor([1e6, 1.0]), torch.tensor([3, 4]), torch.tensor([0.1])
+    assert rounded(large) is large
+    assert rounded(whole) is whole
+    assert rounded(weight).dtype == torch.float16
+
+
+@pytest.mark.weights
+def test_the_shipped_scores_survive_half_precision(tmp_path: Path) -> None:
+    shipped = Encoder.load()
+    assert isinstance(shipped, Encoder)
+    before = shipped.encode(study())
+    shipped.save(tmp_path)
+    after = shipped.encode(study())
+    np.testing.assert_allclose([s.score for s in before.scores], [s.score for s in after.scores], rtol=0, atol=5e-2)
 
 
 def test_changed_weights_change_the_hash(encoder: Encoder, tmp_path: Path) -> None:
