@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from assistant.errors import UsageError
 from assistant.labelled import diagnoses_of, from_folder, from_manifest
 from encoder.calibrated import Calibrated, Calibration, with_calibration
 from encoder.calibration import HeadCalibration, Platt
+from encoder.convert import convert
 from encoder.encoder import Encoder
 from encoder.errors import WeightsError
 from encoder.reading import read_study
@@ -233,3 +235,14 @@ def test_a_calibration_reads_back_as_it_was_written(tmp_path: Path, site: Path) 
     changed = with_calibration(encoder, tmp_path)
     assert isinstance(changed, Calibrated)
     assert changed.digest != digest
+
+
+@pytest.mark.skipif(not os.environ.get("PRIMA_TEST_FIXTURES"), reason="PRIMA_TEST_FIXTURES is not set: no released checkpoint to convert")
+def test_a_converted_checkpoint_gets_probabilities_and_knows_foreign_images(site: Path, tmp_path: Path) -> None:
+    source = Path(os.environ["PRIMA_TEST_FIXTURES"]) / "prima_reference"
+    convert(source / "full_model.pt", source / "vqvae.pth", source / "tokenizer_config.json", tmp_path / "prima")
+    run("calibrate", "--encoder", tmp_path / "prima", "--studies", site / "studies", "--in-place")
+    near, far = (json.loads(run("encode", site / name, "--encoder", tmp_path / "prima", "--json")) for name in ("next", "noise"))
+    assert {score["name"] for score in near["scores"] if score["probability"] is not None} == {"tumor_adult_meningioma"}
+    assert [one["out_of_distribution"]["flagged"] for one in (near, far)] == [False, True]
+    assert near["encoder"] == Encoder.load(tmp_path / "prima", calibrated=False).hash
