@@ -106,7 +106,10 @@ class ReportText:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made the draft: hashes and settings. conditioning: 'soft prompt + text' or 'text only'."""
+    """What made the draft: hashes and settings. conditioning: 'soft prompt + text' or 'text only'.
+
+    calibration: of the encoder, None = what its weights came with, if anything.
+    """
 
     encoder: str
     index: str
@@ -115,6 +118,7 @@ class Provenance:
     prompt: str
     seed: int
     conditioning: str
+    calibration: str | None = None
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,8 @@ def _head(evidence: Evidence) -> tuple[Priority, str]:
     if not known:
         return Priority.NONE, "no rule applies; these weights have no priority head"
     level, chance = max(known, key=lambda pair: pair[1])
-    return level, f"priority head: {level.value} with probability {chance:.2f}"
+    certainty = f"with probability {chance:.2f}" if evidence.features.priority_calibrated else "(not calibrated)"
+    return level, f"priority head: {level.value} {certainty}"
 
 
 def _learned(evidence: Evidence) -> list[ReferralItem]:

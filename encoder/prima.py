@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from encoder.errors import StudyError
 from encoder.features import Priority, Score, StudyFeatures
 from encoder.networks import StudyOutput, Towers, token_rows
 from encoder.patches import Patches, patchify
+from encoder.precision import Asked, settled
 from encoder.released import Released, open_released
 from encoder.study import Series, Study
 from encoder.token_score import StudyTokens, TokenScore, TowerScore
@@ -24,27 +24,27 @@ from encoder.tokenizer import encode_patches
 
 log = logging.getLogger(__name__)
 
-Precision = Literal["float32", "bfloat16"]
 UNKNOWN = "unk"  # what training put where a name was dropped (PRIMA.md 8)
 
 
 class Prima:
     """Converted Prima weights, ready to encode. Scores are logit - threshold: released weights carry no calibration.
 
-    precision: float32 is exact; bfloat16 is several times as fast where the processor or GPU has it.
+    precision: float32 is exact; bfloat16 is several times as fast where the processor or GPU has it; auto as `encoder.precision` settles.
     """
 
-    def __init__(self, weights: Released, precision: Precision = "float32", device: str = "cpu") -> None:
-        self.weights, self.precision = weights, precision
+    def __init__(self, weights: Released, precision: Asked = "float32", device: str = "cpu") -> None:
+        self.weights = weights
         self.config, self.hash = weights.config, weights.digest
         self.device = torch.device(device)
         self.towers: Towers = weights.towers().to(self.device)
-        kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self.precision = settled(precision, sum(p.numel() for p in self.towers.parameters()), self.device)
+        kind = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         self.towers.tokenizer.to(kind).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # what kernels like
         self._scorers = {group: weights.scorer(group) for group in weights.heads}
 
     @classmethod
-    def load(cls, folder: Path, precision: Precision = "float32", device: str = "cpu") -> Prima:
+    def load(cls, folder: Path, precision: Asked = "float32", device: str = "cpu") -> Prima:
         """Open what `convert` wrote. Raises WeightsError."""
         return cls(open_released(folder), precision, device)
 

@@ -230,19 +230,20 @@ def _differential(result: Mapping[str, Any], links: Mapping[str, str]) -> str:
         return "" if flagged else "<h3>Differential</h3><p>No diagnosis of the taxonomy is suggested.</p>"
     rows = "".join(
         f'<tr><td class="number">{rank}</td><td>{escape(readable(item["diagnosis"]))}</td>'
-        f'<td class="number">{_chance(item["probability"])}</td><td>{_tags(item["evidence"], links)}{_note(item.get("note"))}</td></tr>'
+        f'<td class="number">{_chance(item["probability"], item["score"])}</td>'
+        f"<td>{_tags(item['evidence'], links)}{_note(item.get('note'))}</td></tr>"
         for rank, item in enumerate(items, 1)
     )
-    return f"<h3>Differential</h3><table><tr><th></th><th>diagnosis</th><th>probability</th><th>evidence</th></tr>{rows}</table>"
+    return f"<h3>Differential</h3><table><tr><th></th><th>diagnosis</th><th>probability or score</th><th>evidence</th></tr>{rows}</table>"
 
 
 def _note(note: str | None) -> str:
     return f'<div class="legend">{escape(note)}</div>' if note else ""
 
 
-def _chance(probability: float | None) -> str:
+def _chance(probability: float | None, score: float | None) -> str:
     if probability is None:
-        return "not calibrated"
+        return "" if score is None else f"{score:+.2f} relative to threshold, not calibrated"
     percent = round(100 * probability)
     return f'<span class="chance"><i style="width:{percent}%"></i></span>{percent} %'
 

@@ -47,7 +47,16 @@ def result(**over: Any) -> dict[str, Any]:
             claim("findings", "The left side is dark.", "contradicted", "the mass lies on the right"),
             claim("impression", "Glioma. [C1]", "supported", citations=("c-17",)),
         ],
-        "provenance": {"encoder": "e", "index": "i", "llm": "l", "adapter": None, "prompt": "p", "seed": 0, "conditioning": "text only"},
+        "provenance": {
+            "encoder": "e",
+            "index": "i",
+            "llm": "l",
+            "adapter": None,
+            "prompt": "p",
+            "seed": 0,
+            "conditioning": "text only",
+            "calibration": None,
+        },
         "notice": "n",
         **over,
     }
