@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 
 from assistant import lexicon, rendering
-from assistant.evidence import Evidence
+from assistant.evidence import Evidence, evidence_text
 from assistant.needs import NO_HEAD
-from assistant.verify import case_says
+from assistant.verify import case_says, family
 from prompts.diagnoses import load
 
 NO_CASE = "No case in the index is close enough to this study to be called similar."
@@ -34,6 +34,7 @@ _WHETHER = re.compile(
     r" (?:have|got|show)) (?:(?:any|an?|the|his|her|signs? of|evidence (?:of|for)) )*(?P<what>[\w' -]{3,60}?)(?: here| in this study)?\s*[?.!]*$",
     re.IGNORECASE,
 )
+_YES_OR_NO = re.compile(r"^(?:and |but |so )?(?:is|are|was|were|do|does|did|has|have|any|(?:what|how) about)\b", re.IGNORECASE)
 # What a question may be about that is no name of the taxonomy, and yet is in the evidence or the draft.
 _OTHERWISE_KNOWN = re.compile(
     r"urgen|hurry|rush|priorit|refer|advi[cs]e|recommend|differential|diagnos|finding|draft|report|impression|reason|evidence|score|probab|"
@@ -83,6 +84,30 @@ def not_assessed(question: str, evidence: Evidence) -> str:
     reasons = {left.name: left.reason for left in evidence.not_assessed}
     missing = [name for name in _named(question) if not _judged(name, evidence)]
     sentences = (f"{load()[name].label} was not assessed: {reasons.get(name, NO_HEAD)}." for name in missing)
+    return " ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences)
+
+
+def beside_the_point(question: str, answer: str, evidence: Evidence) -> str:
+    """What stands in place of an answer to "is there X?" that does not speak of X: that, and X's score; "" where it does.
+
+    A "yes" about something else would be read as a yes.
+    """
+    asked = _named(question) if _YES_OR_NO.match(question.strip()) else ()
+    spoken = {*_named(answer), *re.findall(r"\[[PL]:(\w+)\]", answer)}
+    if not asked or not any(_judged(name, evidence) for name in asked) or any(family(name) & spoken for name in asked):
+        return ""
+    label = " or ".join(load()[name].label for name in asked)
+    return " ".join([f"(The answer did not speak of {label} and was left out.)", *(_scored(name, evidence) for name in asked)]).strip()
+
+
+def _scored(name: str, evidence: Evidence) -> str:
+    """What the scores say of a name, a sentence for it or for each of its children that is assessed."""
+    said = [each for each in (name, *load()[name].children) if each in evidence.scores]
+    said = said[:1] if name in evidence.scores else said
+    sentences = (
+        f"{load()[each].label} is scored {'positive' if evidence.positive(each) else 'negative'} ({evidence_text(evidence.scores[each])}). [P:{each}]"
+        for each in said
+    )
     return " ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences)
 
 

@@ -91,7 +91,7 @@ def ask(
         pieces.append(piece)
         yield Answer(piece)
     if not stop.is_set():
-        yield checked("".join(pieces).strip(), asked.evidence, answers.not_assessed(asked.question, asked.evidence))
+        yield checked("".join(pieces).strip(), asked.evidence, asked.question)
 
 
 def chain(model: Runnable, retriever: BaseRetriever | None = None) -> Runnable:
@@ -136,12 +136,15 @@ def history_field(history: Sequence[tuple[str, str]]) -> str:
     )
 
 
-def checked(text: str, evidence: Evidence, added: str = "") -> Replied:
-    """A model's answer held against the evidence, sentence by sentence, and what code adds to it; an empty answer says NOT_HERE.
+def checked(text: str, evidence: Evidence, question: str = "") -> Replied:
+    """A model's answer held against the question and, sentence by sentence, the evidence; an empty answer says NOT_HERE.
 
-    A sentence that names a case which was not retrieved is left out of the text, and the text says so.
+    Left out, and said to be: a sentence that names a case which was not retrieved; an answer that does not speak of what was asked.
     """
     text = text or NOT_HERE
+    added = answers.not_assessed(question, evidence)
+    if instead := answers.beside_the_point(question, text, evidence):
+        return _replied(f"{instead} {added}".strip(), (), evidence)
     said = sentences(text)
     kept = [sentence for sentence in said if not unretrieved(sentence, evidence)]
     if len(kept) < len(said):

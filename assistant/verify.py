@@ -202,7 +202,7 @@ def _cited_case_flags(tag: str, neighbour: Neighbour, sentence: Sentence, subjec
     denied = {mention.name for mention in subjects if mention.negated} & says
     if denied:
         yield _Flag(ClaimStatus.UNSUPPORTED, f"[{tag}]: that case has {_labels(denied)}")
-    if asserted and not any(_family(name) & says for name in asserted):
+    if asserted and not any(family(name) & says for name in asserted):
         yield _Flag(ClaimStatus.UNSUPPORTED, f"[{tag}]: that case does not say {_labels(asserted)}")
     if not subjects and not (lexicon.says_normal(sentence.text) or lexicon.says_lesion(sentence.text)):
         yield _Flag(ClaimStatus.UNSUPPORTED, f"[{tag}]: the sentence names nothing that a case could say")
@@ -220,7 +220,7 @@ def _split_mentions(text: str) -> Iterator[Mention]:
         yield from lexicon.mentions(part)
 
 
-def _family(name: str) -> frozenset[str]:
+def family(name: str) -> frozenset[str]:
     """A name, its parent and its children."""
     row = load()[name]
     return frozenset(filter(None, (name, row.parent, *row.children)))
@@ -273,7 +273,7 @@ def _locations(sentence: Sentence, nearest: Mention | None, subjects: tuple[Ment
 def _location(name: str, evidence: Evidence) -> Localisation | None:
     if name not in load():
         return None
-    return next((evidence.locations[kin] for kin in (name, *sorted(_family(name) - {name})) if kin in evidence.locations), None)
+    return next((evidence.locations[kin] for kin in (name, *sorted(family(name) - {name})) if kin in evidence.locations), None)
 
 
 def _same_side(claimed: Side, located: Side) -> bool:

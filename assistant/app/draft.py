@@ -111,13 +111,12 @@ def render(progress: Progress, job: Job, models: str) -> str:
 def plain_text(result: Mapping[str, Any]) -> str:
     """The draft to paste elsewhere: fixed section headers, flagged sentences marked, notice at the end."""
     report = result["report"]
-    flagged = {claim["text"]: claim["status"] for claim in result["claims"] if claim["status"] in ("unsupported", "contradicted")}
+    contradicted = [TAG.sub("", claim["text"]).strip() for claim in result["claims"] if claim["status"] == "contradicted"]
     lines: list[str] = []
     for section in SECTIONS:
-        text = TAG.sub("", report.get(section) or "")
-        for sentence in flagged:
-            bare = TAG.sub("", sentence).strip()
-            text = text.replace(bare, f"[CHECK: {flagged[sentence]}] {bare}") if bare else text
+        text = TAG.sub("", report.get(section) or "").replace("[unverified]", "[CHECK: no evidence found]")  # the check's own mark
+        for sentence in filter(None, contradicted):
+            text = text.replace(sentence, f"[CHECK: contradicted] {sentence}")
         lines += [section.upper() + ":", re.sub(r" +([.,])", r"\1", re.sub(r" {2,}", " ", text)).strip() or "-", ""]
     return "\n".join([*lines, NOTICE])
 

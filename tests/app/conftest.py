@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,13 @@ class Running:
     root: Path
     process: subprocess.Popen[str]
 
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        """What the page and its worker know."""
+        opened = Database.open(f"sqlite:///{self.state / 'prima.db'}")
+        yield opened
+        opened.close()
+
 
 def missing(what: str) -> None:
     """Skips here, fails where everything must be there."""
@@ -83,6 +91,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         marked.write_dicom(plane, root / f"dicom-{plane}")
     for orientation in marked.ORIENTATIONS:
         marked.write_nifti(orientation, root / f"nifti-{orientation}")
+    marked.write_nifti("RAS", root / "two", "T1")
+    marked.write_nifti("LAS", root / "two", "FLAIR", tilt=25.0)
     if real := os.environ.get("PRIMA_TEST_DATA"):
         shutil.copytree(Path(real) / "nifti_tumour_TCGA-FG-6692", root / "real")
     port = free_port()
@@ -92,10 +102,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     assert process.stdin is not None
     assert process.stdout is not None
     assert "listens on" in process.stdout.readline()
-    database = Database.open(f"sqlite:///{state / 'page' / 'prima.db'}")
-    eventually(lambda: all(study.state == "ready" for study in studies.everyones(database)))
-    database.close()
-    yield Running(f"http://127.0.0.1:{port}", state / "page", root, process)
+    made = Running(f"http://127.0.0.1:{port}", state / "page", root, process)
+    with made.database() as database:
+        eventually(lambda: all(study.state == "ready" for study in studies.everyones(database)))
+    yield made
     process.stdin.close()
     process.wait(60)
     process.stdout.close()
@@ -124,7 +134,7 @@ def visit(running: Running, chromium: Any) -> Iterator[Callable[[], Any]]:
             strange.append(url)
 
     def come() -> Any:
-        context = chromium.new_context(viewport={"width": 1440, "height": 900})
+        context = chromium.new_context(viewport={"width": 1120, "height": 720})
         contexts.append(context)
         context.set_default_timeout(PATIENCE * 1000)
         context.on("request", lambda request: note(request.url))

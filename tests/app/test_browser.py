@@ -14,8 +14,13 @@ import numpy as np
 import pytest
 from conftest import Running, eventually, missing
 from PIL import Image
+from sqlalchemy import select
+from test_draft_panel import result
 
 import index
+from assistant import jobs, studies
+from assistant.database import Database, JobRow, StudyRow
+from assistant.jobs import State
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -29,6 +34,12 @@ LOOK_AT_THE_MARK = """([left, posterior, superior]) => {
     nv.written = [];
     const write = nv.drawText.bind(nv);
     nv.drawText = (place, text, ...more) => { nv.written.push([text, place[0]]); return write(place, text, ...more); };
+}"""
+
+
+UNDER_THE_CROSSHAIR = """() => {
+    const nv = document.querySelector('#study-viewer .viewer').viewer.nv;
+    return nv.volumes[0].getValue(...nv.frac2vox(nv.scene.crosshairPos));
 }"""
 
 
@@ -57,6 +68,34 @@ def opened(page: Any, study: str | None = None) -> Any:
     page.wait_for_selector(f"#study-viewer .viewer[data-state=ready]:has([data-part=title]:text-is('{study}'))")
     page.wait_for_selector(f"#study-viewer {LOADED}")
     return page
+
+
+def crosshair(page: Any) -> np.ndarray[Any, Any]:
+    """Where the viewer's crosshair is, LPS mm."""
+    ras = page.evaluate("() => { const nv = document.querySelector('#study-viewer .viewer').viewer.nv; return [...nv.frac2mm(nv.scene.crosshairPos, 0, true)] }")
+    return np.array(ras[:3]) * [-1, -1, 1]
+
+
+def place_answers(running: Running, spots: dict[str, dict[str, Any]]) -> None:
+    """A draft and an answer about the study `two` as the worker would leave them: both point at the spots."""
+    text = "Here it is. " + " ".join(f"[L:{name}]" for name in spots)
+    found = [{"name": name, "side": "left", "region": None, "evidence": [f"L:{name}"], "spot": spot} for name, spot in spots.items()]
+    with running.database() as database:
+        with database.begin() as rows:
+            study = rows.scalars(select(StudyRow).where(StudyRow.label == "two")).one()
+            drafting, asking = JobRow(kind="draft", state="done"), JobRow(kind="ask", state="done")
+            for job in (drafting, asking):
+                job.study, job.visitor = study.id, study.visitor
+            rows.add_all([drafting, asking])
+        jobs.emit(database, drafting.id, "finished", result(findings=found))
+        jobs.emit(database, asking.id, "replied", {"text": text, "cases": [], "citations": [], "claims": [], "spots": spots})
+        studies.say(database, str(study.visitor), study.id, "user", "Where is it?")
+        studies.say(database, str(study.visitor), study.id, "assistant", text, asking.id)
+
+
+def drafts_ended(database: Database) -> bool:
+    with database.begin() as rows:
+        return all(State(state).ended for state in rows.scalars(select(JobRow.state).where(JobRow.kind == "draft")))
 
 
 def choose_demo(page: Any, number: int) -> None:
@@ -94,8 +133,10 @@ def test_slices_windows_and_views_answer_to_wheel_and_keys(visit: Visit) -> None
     assert page.locator("#study-viewer [data-part=window]").inner_text() != window
     page.keyboard.press("4")
     assert page.locator("#study-viewer [data-view=all]").get_attribute("aria-pressed") == "true"
+    opened_first = page.locator("#study-viewer [data-series][aria-pressed=true]").inner_text()
+    assert opened_first.startswith("FLAIR")
     page.keyboard.press("n")
-    eventually(lambda: page.locator("#study-viewer [data-series]").nth(1).get_attribute("aria-pressed") == "true")
+    eventually(lambda: page.locator("#study-viewer [data-series][aria-pressed=true]").inner_text() != opened_first)
 
 
 def test_the_patients_left_is_on_the_right_of_the_screen(visit: Visit) -> None:
@@ -120,13 +161,39 @@ def test_the_patients_left_is_on_the_right_of_the_screen(visit: Visit) -> None:
                 assert letters["R"] < letters["L"], study
 
 
+def test_a_location_chip_leads_to_its_place_on_its_side(visit: Visit, running: Running) -> None:
+    """A draft and an answer point at the mark, in one sequence and in another that is tilted; the viewer goes there, left staying left."""
+    page = opened(visit(), "two")
+    shown = page.locator("#study-viewer [data-series][aria-pressed=true]")
+    assert shown.inner_text() == "FLAIR"
+    point = {"slice": 3, "mm": [float(x) for x in marked.CENTRE]}
+    place_answers(running, {"edema": {"series": "T1", **point}, "lymphoma": {"series": "FLAIR", **point}})
+    page.reload()
+    page.wait_for_selector(f"#study-viewer {LOADED}")
+    for chip, series in (("#draft ul button.tag:has-text('edema')", "T1"), ("#chat a[href^='#place-']", "FLAIR")):
+        page.keyboard.press("Home")
+        page.locator(chip).last.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function("name => document.querySelector('#study-viewer [data-series][aria-pressed=true]').textContent === name", arg=series)
+        eventually(lambda: float(np.linalg.norm(crosshair(page) - marked.CENTRE)) < 5.0)
+        assert page.evaluate(UNDER_THE_CROSSHAIR) == marked.MARK, series
+        assert page.locator("#study-viewer [data-part=place]").inner_text() == page.locator(chip).last.inner_text()
+
+
 @pytest.mark.usefixtures("models")
-def test_a_draft_survives_a_reload_and_its_citation_opens_the_case(visit: Visit) -> None:
+def test_a_draft_survives_a_reload_and_a_look_elsewhere_and_its_citation_opens_the_case(visit: Visit, running: Running) -> None:
     page = opened(visit())
     page.wait_for_selector("#write-draft:enabled")
     page.locator("#write-draft").click()
-    page.wait_for_selector("#draft .stages, #draft .badges, #draft .empty[role=status]")
+    page.wait_for_selector("#draft .stages, #draft .empty[role=status]")
     page.reload()
+    page.wait_for_selector("#stop-draft:enabled")
+    choose_demo(page, 2)
+    page.wait_for_selector("#draft .empty")
+    with running.database() as database:
+        eventually(lambda: drafts_ended(database))
+    assert "No draft of this study yet" in page.locator("#draft").inner_text()
+    choose_demo(page, 1)
     page.wait_for_selector("#draft .badges")
     text = page.locator("#draft").inner_text()
     for part in ("Priority:", "FINDINGS", "IMPRESSION", "RECOMMENDATION", "Not assessed"):
@@ -153,19 +220,6 @@ def test_stop_stops_the_draft(visit: Visit) -> None:
     page.wait_for_selector("#draft .banner")
     assert "Stopped" in page.locator("#draft").inner_text()
     page.wait_for_selector("#write-draft:enabled")
-
-
-@pytest.mark.usefixtures("models")
-def test_a_draft_goes_on_while_another_study_is_looked_at(visit: Visit) -> None:
-    page = opened(visit())
-    page.locator("#write-draft").click()
-    page.wait_for_selector("#stop-draft:enabled")
-    choose_demo(page, 2)
-    page.wait_for_selector("#draft .empty")
-    page.wait_for_timeout(2500)
-    assert "No draft of this study yet" in page.locator("#draft").inner_text()
-    choose_demo(page, 1)
-    page.wait_for_selector("#draft .badges")
 
 
 @pytest.mark.usefixtures("models")

@@ -106,6 +106,15 @@ def test_a_case_that_was_not_retrieved_is_not_told_about() -> None:
     assert reply(says("A meningioma. [C2]"), "What was found in case 2?").citations == ("case-2",)
 
 
+@pytest.mark.parametrize("beside", ["Yes, T1post was acquired. [S:T1post]", "No, the score for moyamoya is low. [P:moyamoya]", "High-grade glioma."])
+def test_a_yes_about_something_else_is_no_answer(beside: str) -> None:
+    said = reply(says(beside), "Is there a meningioma?")
+    assert said.text == "(The answer did not speak of meningioma and was left out.) Meningioma is scored negative (probability 0.01). [P:meningioma]"
+    assert not said.doubtful
+    kept = "No, the score for meningioma is low. [P:meningioma]"
+    assert reply(says(kept), "Is there a meningioma?").text == kept
+
+
 def test_a_false_absence_is_doubtful() -> None:
     for false in ("No similar case was found.", "High-grade glioma was not assessed."):
         assert reply(says(false), "Is it aggressive?").doubtful, false
