@@ -26,12 +26,12 @@ _FOR_CASES = re.compile(
 _EARLIER = r"(?:priors?|(?:previous|earlier|old|last) (?:\w+ )?(?:study|studies|scans?|exam\w*|mris?|images?|imaging|reports?))"
 _FOR_PRIOR = re.compile(
     rf"\b(?:an?|the|any|with|to) {_EARLIER}\b|\bpriors\b|\bprior (?:\w+ )?(?:study|studies|scans?|exam\w*|mris?|imaging|reports?)\b|"
-    rf"\b(?:has|have|had|did) (?:\w+ ){{1,4}}(?:change|changed|grow|grown|progress|progressed)\b|\bsince (?:the )?last\b|\bis it new\b|\b{_EARLIER} to\b",
+    r"\b(?:has|have|had|did) (?:\w+ ){1,4}(?:changed?|grown?|progress(?:ed)?)\b|\bsince (?:the )?last\b|\bis it new\b",
     re.IGNORECASE,
 )
 _WHETHER = re.compile(
-    r"^(?:and |but |so )?(?:(?:what|how) about|(?:is|are) there|(?:any|some) (?:signs?|evidence) (?:of|for)|any|(?:does|has) (?:he|she|the patient|it)"
-    r" (?:have|got|show)) (?:(?:any|an?|the|his|her|signs? of|evidence (?:of|for)) )*(?P<what>[\w' -]{3,60}?)(?: here| in this study)?\s*[?.!]*$",
+    r"^(?:and |but |so )?(?:(?:what|how) about|(?:is|are) there|any|(?:does|has) (?:he|she|the patient|it) (?:have|got|show)) "
+    r"(?:(?:any|an?|the|his|her|signs? of|evidence (?:of|for)) )*(?P<what>[\w' -]{3,60}?)(?: here| in this study)?\s*[?.!]*$",
     re.IGNORECASE,
 )
 _YES_OR_NO = re.compile(r"^(?:and |but |so )?(?:is|are|was|were|do|does|did|has|have|any|(?:what|how) about)\b", re.IGNORECASE)
@@ -104,10 +104,8 @@ def _scored(name: str, evidence: Evidence) -> str:
     """What the scores say of a name, a sentence for it or for each of its children that is assessed."""
     said = [each for each in (name, *load()[name].children) if each in evidence.scores]
     said = said[:1] if name in evidence.scores else said
-    sentences = (
-        f"{load()[each].label} is scored {'positive' if evidence.positive(each) else 'negative'} ({evidence_text(evidence.scores[each])}). [P:{each}]"
-        for each in said
-    )
+    verdicts = {each: "positive" if evidence.positive(each) else "negative" for each in said}
+    sentences = (f"{load()[each].label} is scored {verdicts[each]} ({evidence_text(evidence.scores[each])}). [P:{each}]" for each in said)
     return " ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences)
 
 

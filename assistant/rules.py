@@ -92,7 +92,7 @@ def referrals(evidence: Evidence) -> tuple[ReferralItem, ...]:
 
 
 def recommendations(evidence: Evidence) -> tuple[str, ...]:
-    """The sentences of the recommendation: each rule that refers somebody once, most urgent first, with what was unknown; then the heads'."""
+    """The recommendation's sentences: each rule that refers somebody once, most urgent first, with what was unknown; then the heads'."""
     shown = {item.rule for item in referrals(evidence)}
     hits = [hit for hit in fired(evidence) if hit.rule.id in shown]
     hits.sort(key=lambda hit: URGENCIES.index(hit.rule.urgency))

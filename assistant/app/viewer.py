@@ -92,4 +92,7 @@ def sequence_keys(series: Sequence[Mapping[str, Any]]) -> list[str]:
 def _addressed(where: str, series: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     keys = sequence_keys(series)
     first = first_shown(keys)
-    return [{**each, "url": f"{where}/{each['file']}", "key": key, "first": at == first} for at, (each, key) in enumerate(zip(series, keys, strict=True))]
+    return [
+        {**each, "url": f"{where}/{each['file']}", "key": key, "first": at == first}
+        for at, (each, key) in enumerate(zip(series, keys, strict=True))
+    ]

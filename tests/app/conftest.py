@@ -17,7 +17,6 @@ from typing import Any
 import marked
 import pytest
 
-from assistant import studies
 from assistant.database import Database
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -83,7 +82,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Two demo studies and a studies root with marked ones."""
+    """Two demo studies, still being made while the first tests look at others, and a studies root with marked ones."""
     if not CHROMIUM.exists():
         missing(str(CHROMIUM))
     state, root = tmp_path_factory.mktemp("state"), tmp_path_factory.mktemp("root")
@@ -102,10 +101,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     assert process.stdin is not None
     assert process.stdout is not None
     assert "listens on" in process.stdout.readline()
-    made = Running(f"http://127.0.0.1:{port}", state / "page", root, process)
-    with made.database() as database:
-        eventually(lambda: all(study.state == "ready" for study in studies.everyones(database)))
-    yield made
+    yield Running(f"http://127.0.0.1:{port}", state / "page", root, process)
     process.stdin.close()
     process.wait(60)
     process.stdout.close()

@@ -19,6 +19,7 @@ from test_draft_panel import result
 
 import index
 from assistant import jobs, studies
+from assistant.app.page import READING
 from assistant.database import Database, JobRow, StudyRow
 from assistant.jobs import State
 
@@ -37,6 +38,10 @@ LOOK_AT_THE_MARK = """([left, posterior, superior]) => {
 }"""
 
 
+CROSSHAIR = """() => {
+    const nv = document.querySelector('#study-viewer .viewer').viewer.nv;
+    return [...nv.frac2mm(nv.scene.crosshairPos, 0, true)];
+}"""
 UNDER_THE_CROSSHAIR = """() => {
     const nv = document.querySelector('#study-viewer .viewer').viewer.nv;
     return nv.volumes[0].getValue(...nv.frac2vox(nv.scene.crosshairPos));
@@ -72,8 +77,7 @@ def opened(page: Any, study: str | None = None) -> Any:
 
 def crosshair(page: Any) -> np.ndarray[Any, Any]:
     """Where the viewer's crosshair is, LPS mm."""
-    ras = page.evaluate("() => { const nv = document.querySelector('#study-viewer .viewer').viewer.nv; return [...nv.frac2mm(nv.scene.crosshairPos, 0, true)] }")
-    return np.array(ras[:3]) * [-1, -1, 1]
+    return np.array(page.evaluate(CROSSHAIR)[:3]) * [-1, -1, 1]
 
 
 def place_answers(running: Running, spots: dict[str, dict[str, Any]]) -> None:
@@ -118,27 +122,6 @@ def ask(page: Any, question: str) -> str:
     return answer
 
 
-def test_slices_windows_and_views_answer_to_wheel_and_keys(visit: Visit) -> None:
-    page = opened(visit())
-    first, readout = canvas(page), page.locator("#study-viewer [data-part=slice]")
-    shown = readout.inner_text()
-    assert first.max() > 100
-    page.locator("#study-viewer canvas").hover()
-    page.mouse.wheel(0, 120)
-    eventually(lambda: readout.inner_text() != shown)
-    eventually(lambda: bool((canvas(page) != first).mean() > 0.01))
-    page.locator("#study-viewer canvas").focus()
-    window = page.locator("#study-viewer [data-part=window]").inner_text()
-    page.keyboard.press("]")
-    assert page.locator("#study-viewer [data-part=window]").inner_text() != window
-    page.keyboard.press("4")
-    assert page.locator("#study-viewer [data-view=all]").get_attribute("aria-pressed") == "true"
-    opened_first = page.locator("#study-viewer [data-series][aria-pressed=true]").inner_text()
-    assert opened_first.startswith("FLAIR")
-    page.keyboard.press("n")
-    eventually(lambda: page.locator("#study-viewer [data-series][aria-pressed=true]").inner_text() != opened_first)
-
-
 def test_the_patients_left_is_on_the_right_of_the_screen(visit: Visit) -> None:
     """A block on the patient's left, in every plane of DICOM and two orders of NIfTI axes: where it lies, and which letters stand where."""
     page = visit()
@@ -170,14 +153,104 @@ def test_a_location_chip_leads_to_its_place_on_its_side(visit: Visit, running: R
     place_answers(running, {"edema": {"series": "T1", **point}, "lymphoma": {"series": "FLAIR", **point}})
     page.reload()
     page.wait_for_selector(f"#study-viewer {LOADED}")
+    page.wait_for_selector("#chat .bot a")
     for chip, series in (("#draft ul button.tag:has-text('edema')", "T1"), ("#chat a[href^='#place-']", "FLAIR")):
-        page.keyboard.press("Home")
         page.locator(chip).last.focus()
         page.keyboard.press("Enter")
-        page.wait_for_function("name => document.querySelector('#study-viewer [data-series][aria-pressed=true]').textContent === name", arg=series)
+        page.wait_for_selector(f"#study-viewer [data-series][aria-pressed=true]:text-is('{series}')")
         eventually(lambda: float(np.linalg.norm(crosshair(page) - marked.CENTRE)) < 5.0)
         assert page.evaluate(UNDER_THE_CROSSHAIR) == marked.MARK, series
         assert page.locator("#study-viewer [data-part=place]").inner_text() == page.locator(chip).last.inner_text()
+
+
+def test_a_zip_is_uploaded_read_and_shown(visit: Visit, tmp_path: Path) -> None:
+    page = visit()
+    marked.write_dicom("axial", tmp_path / "one")
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        for file in (tmp_path / "one").iterdir():
+            archive.write(file, file.name)
+    page.locator("#add button").first.click()
+    page.locator("#upload input").nth(1).set_input_files(tmp_path / "study.zip")
+    page.wait_for_selector("#study-viewer [data-part=title]:has-text('Upload of')")
+    page.wait_for_selector(f"#study-viewer {LOADED}")
+    assert "1 sequence used" in page.locator("#intake").inner_text()
+
+
+def test_what_cannot_be_read_is_a_sentence_that_says_what_to_do(visit: Visit, running: Running, tmp_path: Path) -> None:
+    page = opened(visit(), "nifti-RAS")
+    files, folder = page.locator("#upload input").nth(1), page.locator("#upload input").nth(0)
+    said = page.locator("#upload [data-part=message]")
+    big = tmp_path / "big.zip"
+    with big.open("wb") as file:
+        file.truncate(5 * 1024**3)
+    files.set_input_files(big)
+    eventually(lambda: "5.0 GB; the limit is 2 GB" in said.inner_text())
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"PK\x03\x04 and then nothing")
+    photos = tmp_path / "holiday"
+    photos.mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 48), (200, 120, 40 * number)).save(photos / f"IMG_{number}.jpg")
+    shown = page.locator("#study-viewer [data-part=message]")
+    told = {"", READING}
+    for given, field in ((broken, files), (photos, folder)):
+        field.set_input_files(given)
+        eventually(lambda: shown.inner_text() not in told and page.locator("#study-viewer .viewer[data-state=failed]").count() == 1)
+        told.add(shown.inner_text())
+        assert any(word in shown.inner_text() for word in ("Send", "Give", "Export", "Choose", "again")), "it says what to do"
+        assert "Traceback" not in page.locator("body").inner_text()
+    page.locator("#listed input").fill("../../etc")
+    page.keyboard.press("Enter")
+    page.locator("#pick").click()
+    eventually(lambda: "outside the studies folder" in page.locator("#trouble").inner_text())
+    assert not any(running.state.joinpath("uploads").iterdir())
+
+
+@pytest.mark.usefixtures("models")
+@pytest.mark.skipif("PRIMA_TEST_DATA" not in os.environ, reason="PRIMA_TEST_DATA names no folder of real studies")
+def test_a_real_study_is_shown_and_clearly_not_diagnosed(visit: Visit) -> None:
+    page = opened(visit(), "real")
+    assert "4 sequences used" in page.locator("#intake").inner_text()
+    page.locator("#write-draft").click()
+    page.wait_for_selector("#draft .badges")
+    text = page.locator("#draft").inner_text()
+    assert "Not diagnosed." in text
+    assert "Priority: not assessed" in text
+    assert page.locator("#draft table").count() == 0
+    assert "Traceback" not in page.locator("body").inner_text()
+
+
+def test_slices_windows_and_views_answer_to_wheel_and_keys(visit: Visit) -> None:
+    page = opened(visit())
+    first, readout = canvas(page), page.locator("#study-viewer [data-part=slice]")
+    shown = readout.inner_text()
+    assert first.max() > 100
+    page.locator("#study-viewer canvas").hover()
+    page.mouse.wheel(0, 120)
+    eventually(lambda: readout.inner_text() != shown)
+    eventually(lambda: bool((canvas(page) != first).mean() > 0.01))
+    page.locator("#study-viewer canvas").focus()
+    window = page.locator("#study-viewer [data-part=window]").inner_text()
+    page.keyboard.press("]")
+    assert page.locator("#study-viewer [data-part=window]").inner_text() != window
+    page.keyboard.press("4")
+    assert page.locator("#study-viewer [data-view=all]").get_attribute("aria-pressed") == "true"
+    opened_first = page.locator("#study-viewer [data-series][aria-pressed=true]").inner_text()
+    assert opened_first.startswith("FLAIR")
+    page.keyboard.press("n")
+    eventually(lambda: page.locator("#study-viewer [data-series][aria-pressed=true]").inner_text() != opened_first)
+
+
+@pytest.mark.usefixtures("models")
+def test_stop_stops_the_draft(visit: Visit) -> None:
+    page = opened(visit())
+    choose_demo(page, 2)
+    page.locator("#write-draft").click()
+    page.wait_for_selector("#stop-draft:enabled")
+    page.locator("#stop-draft").click()
+    page.wait_for_selector("#draft .banner")
+    assert "Stopped" in page.locator("#draft").inner_text()
+    page.wait_for_selector("#write-draft:enabled")
 
 
 @pytest.mark.usefixtures("models")
@@ -208,18 +281,6 @@ def test_a_draft_survives_a_reload_and_a_look_elsewhere_and_its_citation_opens_t
     assert canvas(page, "#case-viewer").max() > 100
     page.locator("#case-viewer [data-part=close]").click()
     page.wait_for_selector("#case-viewer .viewer", state="hidden")
-
-
-@pytest.mark.usefixtures("models")
-def test_stop_stops_the_draft(visit: Visit) -> None:
-    page = opened(visit())
-    choose_demo(page, 2)
-    page.locator("#write-draft").click()
-    page.wait_for_selector("#stop-draft:enabled")
-    page.locator("#stop-draft").click()
-    page.wait_for_selector("#draft .banner")
-    assert "Stopped" in page.locator("#draft").inner_text()
-    page.wait_for_selector("#write-draft:enabled")
 
 
 @pytest.mark.usefixtures("models")
@@ -259,60 +320,3 @@ def test_two_people_never_see_each_others_text(visit: Visit) -> None:
     assert mine in one.locator("#chat").inner_text()
     assert mine not in two.locator("body").inner_text()
     assert other not in one.locator("body").inner_text()
-
-
-def test_what_cannot_be_read_is_a_sentence_that_says_what_to_do(visit: Visit, running: Running, tmp_path: Path) -> None:
-    page = opened(visit())
-    page.locator("#add button").first.click()
-    files, folder = page.locator("#upload input").nth(1), page.locator("#upload input").nth(0)
-    said = page.locator("#upload [data-part=message]")
-    big = tmp_path / "big.zip"
-    with big.open("wb") as file:
-        file.truncate(5 * 1024**3)
-    files.set_input_files(big)
-    eventually(lambda: "5.0 GB; the limit is 2 GB" in said.inner_text())
-    broken = tmp_path / "broken.zip"
-    broken.write_bytes(b"PK\x03\x04 and then nothing")
-    photos = tmp_path / "holiday"
-    photos.mkdir()
-    for number in range(3):
-        Image.new("RGB", (64, 48), (200, 120, 40 * number)).save(photos / f"IMG_{number}.jpg")
-    for given, field in ((broken, files), (photos, folder)):
-        field.set_input_files(given)
-        page.wait_for_selector("#study-viewer .viewer[data-state=failed]")
-        message = page.locator("#study-viewer [data-part=message]").inner_text()
-        assert len(message) > 20
-        assert "Traceback" not in page.locator("body").inner_text()
-        opened(page, "nifti-RAS")
-    page.locator("#listed input").fill("../../etc")
-    page.keyboard.press("Enter")
-    page.locator("#pick").click()
-    eventually(lambda: "outside the studies folder" in page.locator("#trouble").inner_text())
-    assert not any(running.state.joinpath("uploads").iterdir())
-
-
-def test_a_zip_is_uploaded_read_and_shown(visit: Visit, tmp_path: Path) -> None:
-    page = opened(visit())
-    marked.write_dicom("axial", tmp_path / "one")
-    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
-        for file in (tmp_path / "one").iterdir():
-            archive.write(file, file.name)
-    page.locator("#add button").first.click()
-    page.locator("#upload input").nth(1).set_input_files(tmp_path / "study.zip")
-    page.wait_for_selector("#study-viewer [data-part=title]:has-text('Upload of')")
-    page.wait_for_selector(f"#study-viewer {LOADED}")
-    assert "1 sequence used" in page.locator("#intake").inner_text()
-
-
-@pytest.mark.usefixtures("models")
-@pytest.mark.skipif("PRIMA_TEST_DATA" not in os.environ, reason="PRIMA_TEST_DATA names no folder of real studies")
-def test_a_real_study_is_shown_and_clearly_not_diagnosed(visit: Visit) -> None:
-    page = opened(visit(), "real")
-    assert "4 sequences used" in page.locator("#intake").inner_text()
-    page.locator("#write-draft").click()
-    page.wait_for_selector("#draft .badges")
-    text = page.locator("#draft").inner_text()
-    assert "Not diagnosed." in text
-    assert "Priority: not assessed" in text
-    assert page.locator("#draft table").count() == 0
-    assert "Traceback" not in page.locator("body").inner_text()

@@ -179,7 +179,8 @@ def test_a_location_is_a_button_to_its_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weightings", "first"), [(("T1", "T2", "FLAIR"), 2), (("T1", "T2"), 1), (("DWI", "T1", "T1 post-contrast"), 2), (("DWI", "T1"), 1), (("DWI",), 0)]
+    ("weightings", "first"),
+    [(("T1", "T2", "FLAIR"), 2), (("T1", "T2"), 1), (("DWI", "T1", "T1 post-contrast"), 2), (("DWI", "T1"), 1), (("DWI",), 0)],
 )
 def test_a_study_opens_with_its_flair_or_the_next_best(weightings: tuple[str, ...], first: int) -> None:
     shown = study_value("s", "t", "", [{"weighting": each, "file": f"{at}.nii"} for at, each in enumerate(weightings)])

@@ -77,7 +77,9 @@ def test_a_wrong_side_is_doubtful() -> None:
     assert reply(says("It is a high-grade glioma in the left frontal lobe. [L:high_grade_glioma]"), "Where?").doubtful
 
 
-@pytest.mark.parametrize("wrong", ["It resembles a lymphoma. [C7]", "Case 7 is a lymphoma.", "As in cases 1 and 7, it enhances.", "C3 agrees."])
+@pytest.mark.parametrize(
+    "wrong", ["It resembles a lymphoma. [C7]", "Case 7 is a lymphoma.", "As in cases 1 and 7, it enhances.", "C3 agrees."]
+)
 def test_a_sentence_about_a_case_that_was_not_retrieved_is_left_out_and_counts_as_doubtful(wrong: str) -> None:
     said = reply(says(f"High-grade glioma. [P:high_grade_glioma] {wrong}"), "What is it?")
     assert said.text == f"High-grade glioma. [P:high_grade_glioma] {LEFT_OUT}"
@@ -89,7 +91,9 @@ def test_a_vertebra_is_no_case() -> None:
     assert LEFT_OUT not in reply(says("Below the C7 vertebra nothing was acquired."), "How far does it go?").text
 
 
-@pytest.mark.parametrize("question", ["Show similar cases.", "Which similar cases support this?", "Which prior cases look like this?", "What is similar?"])
+@pytest.mark.parametrize(
+    "question", ["Show similar cases.", "Which similar cases support this?", "Which prior cases look like this?", "What is similar?"]
+)
 def test_similar_cases_are_those_retrieved_whatever_a_model_would_say(question: str) -> None:
     said = reply(says("Most similar: case 7 (lymphoma). [C7]"), question)
     assert said.citations == said.cases == ("case-1", "case-2")
@@ -106,10 +110,15 @@ def test_a_case_that_was_not_retrieved_is_not_told_about() -> None:
     assert reply(says("A meningioma. [C2]"), "What was found in case 2?").citations == ("case-2",)
 
 
-@pytest.mark.parametrize("beside", ["Yes, T1post was acquired. [S:T1post]", "No, the score for moyamoya is low. [P:moyamoya]", "High-grade glioma."])
+@pytest.mark.parametrize(
+    "beside", ["Yes, T1post was acquired. [S:T1post]", "No, the score for moyamoya is low. [P:moyamoya]", "High-grade glioma."]
+)
 def test_a_yes_about_something_else_is_no_answer(beside: str) -> None:
     said = reply(says(beside), "Is there a meningioma?")
-    assert said.text == "(The answer did not speak of meningioma and was left out.) Meningioma is scored negative (probability 0.01). [P:meningioma]"
+    assert (
+        said.text
+        == "(The answer did not speak of meningioma and was left out.) Meningioma is scored negative (probability 0.01). [P:meningioma]"
+    )
     assert not said.doubtful
     kept = "No, the score for meningioma is low. [P:meningioma]"
     assert reply(says(kept), "Is there a meningioma?").text == kept
@@ -136,15 +145,18 @@ def test_what_is_not_assessed_is_said_with_its_reason() -> None:
     assert mixed.startswith("High-grade glioma. [P:high_grade_glioma] Large-vessel territorial infarct was not assessed")
 
 
-@pytest.mark.parametrize("question", ["What about neurocysticercosis?", "And the orbits?", "Is there any mastoid effusion?", "Does he have a spleen rupture?"])
+@pytest.mark.parametrize(
+    "question", ["What about neurocysticercosis?", "And the orbits?", "Is there any mastoid effusion?", "Does he have a spleen rupture?"]
+)
 def test_what_no_name_covers_is_not_assessed(question: str) -> None:
     assert reply(says("Yes."), question).text.startswith("Not assessed: ")
 
 
 @pytest.mark.parametrize(
     "question",
-    ["What is the main finding?", "Is there haemorrhage?", "Is there mass effect?", "Is there a lesion?", "What about the left side?", "Is it acute?",
-     "What about urgency?", "Is there anything else?", "Is there enhancement?", "Is this a case of meningioma?", "Is the brain normal?"],
+    ["What is the main finding?", "Is there haemorrhage?", "Is there mass effect?", "Is there a lesion?", "What about the left side?",
+     "Is it acute?", "What about urgency?", "Is there anything else?", "Is there enhancement?", "Is this a case of meningioma?",
+     "Is the brain normal?"],
 )  # fmt: skip
 def test_questions_about_the_picture_are_the_models(question: str) -> None:
     assert known(question, GLIOMA) is None
