@@ -79,7 +79,7 @@ export function mount(holder, props, trigger, watch) {
   function setView(view) {
     state.view = view;
     if (state.nv) {
-      state.nv.setCrosshairWidth(view === "all" || state.place ? 1 : 0); // one plane needs no cross over the picture unless it points
+      state.nv.setCrosshairWidth(view === "all" ? 1 : state.place ? 0.4 : 0); // one plane needs no cross over the picture unless it points
       state.nv.setSliceType(state.library.SLICE_TYPE[VIEWS[view]]);
     }
     mark("view", view);
