@@ -16,6 +16,7 @@ from typing import Any
 
 import marked
 import pytest
+from pydicom.uid import generate_uid
 
 from assistant.database import Database
 
@@ -86,10 +87,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     if not CHROMIUM.exists():
         missing(str(CHROMIUM))
     state, root = tmp_path_factory.mktemp("state"), tmp_path_factory.mktemp("root")
+    uid = generate_uid()
     for plane in marked.PLANES:
-        marked.write_dicom(plane, root / f"dicom-{plane}")
-    for orientation in marked.ORIENTATIONS:
-        marked.write_nifti(orientation, root / f"nifti-{orientation}")
+        marked.write_dicom(plane, root / "dicom" / plane, uid)
+    for orientation, name in zip(marked.ORIENTATIONS, ("T1", "T2"), strict=True):
+        marked.write_nifti(orientation, root / "nifti", name)
     marked.write_nifti("RAS", root / "two", "T1")
     marked.write_nifti("LAS", root / "two", "FLAIR", tilt=25.0)
     if real := os.environ.get("PRIMA_TEST_DATA"):

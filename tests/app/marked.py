@@ -24,15 +24,15 @@ PLANES = {
 ORIENTATIONS = {"LAS": (1, -1, 1), "RAS": (-1, -1, 1)}  # signs of the voxel axes in LPS
 
 
-def write_dicom(plane: str, folder: Path) -> None:
-    """One classic series of this plane, 2 mm in plane, 4 mm slices."""
+def write_dicom(plane: str, folder: Path, study: str | None = None) -> None:
+    """One classic series of this plane, 2 mm in plane, 4 mm slices; of a study of its own unless a UID names one."""
     folder.mkdir(parents=True)
     directions = np.array(PLANES[plane], dtype=float)
     spacing = np.array([2.0, 2.0, 4.0])
     counts = (SIZE / spacing).astype(int)
     origin = -(directions.T @ (spacing * (counts - 1) / 2))
     voxels = _voxels(directions.T * spacing, origin, counts)
-    study, series = generate_uid(), generate_uid()
+    study, series = study or generate_uid(), generate_uid()
     for number in range(counts[2]):
         meta = FileMetaDataset()
         meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (

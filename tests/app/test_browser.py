@@ -80,6 +80,23 @@ def crosshair(page: Any) -> np.ndarray[Any, Any]:
     return np.array(page.evaluate(CROSSHAIR)[:3]) * [-1, -1, 1]
 
 
+def check_sides(page: Any, view: str, which: str) -> None:
+    """In this view the mark, and the letters, are where the patient's left, front and top belong."""
+    page.evaluate("() => { document.querySelector('#study-viewer .viewer').viewer.nv.written.length = 0 }")
+    page.locator(f"#study-viewer [data-view={view}]").click()
+    eventually(lambda: bool((canvas(page) > 200).mean() > 0.005))
+    picture = canvas(page)
+    rows, columns = np.median(np.argwhere(picture > 200), axis=0) / picture.shape
+    letters = dict(page.evaluate("() => document.querySelector('#study-viewer .viewer').viewer.nv.written"))
+    assert rows < 0.5, f"{which}: anterior, or superior, is up"
+    if view == "sagittal":
+        assert columns < 0.5, f"{which}: anterior is on the left of a sagittal picture"
+        assert letters["A"] < letters["P"], which
+    else:
+        assert columns > 0.52, f"{which}: left is on the right"
+        assert letters["R"] < letters["L"], which
+
+
 def place_answers(running: Running, spots: dict[str, dict[str, Any]]) -> None:
     """A draft and an answer about the study `two` as the worker would leave them: both point at the spots."""
     text = "Here it is. " + " ".join(f"[L:{name}]" for name in spots)
@@ -125,23 +142,16 @@ def ask(page: Any, question: str) -> str:
 def test_the_patients_left_is_on_the_right_of_the_screen(visit: Visit) -> None:
     """A block on the patient's left, in every plane of DICOM and two orders of NIfTI axes: where it lies, and which letters stand where."""
     page = visit()
-    for study in [*(f"dicom-{plane}" for plane in marked.PLANES), *(f"nifti-{name}" for name in marked.ORIENTATIONS)]:
+    for study, count in (("dicom", len(marked.PLANES)), ("nifti", len(marked.ORIENTATIONS))):
         opened(page, study)
-        page.evaluate(LOOK_AT_THE_MARK, list(marked.CENTRE))
-        for view in ("axial", "coronal", "sagittal"):
-            page.evaluate("() => { document.querySelector('#study-viewer .viewer').viewer.nv.written.length = 0 }")
-            page.locator(f"#study-viewer [data-view={view}]").click()
-            eventually(lambda: bool((canvas(page) > 200).mean() > 0.005))
-            picture = canvas(page)
-            rows, columns = np.median(np.argwhere(picture > 200), axis=0) / picture.shape
-            letters = dict(page.evaluate("() => document.querySelector('#study-viewer .viewer').viewer.nv.written"))
-            assert rows < 0.5, f"{study}, {view}: anterior, or superior, is up"
-            if view == "sagittal":
-                assert columns < 0.5, f"{study}: anterior is on the left of a sagittal picture"
-                assert letters["A"] < letters["P"], study
-            else:
-                assert columns > 0.52, f"{study}, {view}: left is on the right"
-                assert letters["R"] < letters["L"], study
+        assert page.locator("#study-viewer [data-series]").count() == count
+        for sequence in page.locator("#study-viewer [data-series]").all():
+            url = sequence.get_attribute("data-series")
+            sequence.click()
+            page.wait_for_selector(f"#study-viewer .viewer[data-loaded='{url}']")
+            page.evaluate(LOOK_AT_THE_MARK, list(marked.CENTRE))
+            for view in ("axial", "coronal", "sagittal"):
+                check_sides(page, view, f"{study}, {sequence.inner_text()}, {view}")
 
 
 def test_a_location_chip_leads_to_its_place_on_its_side(visit: Visit, running: Running) -> None:
@@ -177,7 +187,8 @@ def test_a_zip_is_uploaded_read_and_shown(visit: Visit, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_a_sentence_that_says_what_to_do(visit: Visit, running: Running, tmp_path: Path) -> None:
-    page = opened(visit(), "nifti-RAS")
+    page = opened(visit(), "nifti")
+    kept = set(running.state.joinpath("uploads").iterdir())
     files, folder = page.locator("#upload input").nth(1), page.locator("#upload input").nth(0)
     said = page.locator("#upload [data-part=message]")
     big = tmp_path / "big.zip"
@@ -203,7 +214,7 @@ def test_what_cannot_be_read_is_a_sentence_that_says_what_to_do(visit: Visit, ru
     page.keyboard.press("Enter")
     page.locator("#pick").click()
     eventually(lambda: "outside the studies folder" in page.locator("#trouble").inner_text())
-    assert not any(running.state.joinpath("uploads").iterdir())
+    assert set(running.state.joinpath("uploads").iterdir()) == kept
 
 
 @pytest.mark.usefixtures("models")
@@ -259,11 +270,12 @@ def test_a_draft_survives_a_reload_and_a_look_elsewhere_and_its_citation_opens_t
     page.wait_for_selector("#write-draft:enabled")
     page.locator("#write-draft").click()
     page.wait_for_selector("#draft .stages, #draft .empty[role=status]")
-    page.reload()
-    page.wait_for_selector("#stop-draft:enabled")
-    choose_demo(page, 2)
-    page.wait_for_selector("#draft .empty")
     with running.database() as database:
+        assert not drafts_ended(database), "the page is reloaded in the middle"
+        page.reload()
+        page.wait_for_selector("#draft .stages, #draft .badges, #draft .empty[role=status]")
+        choose_demo(page, 2)
+        page.wait_for_selector("#draft .empty")
         eventually(lambda: drafts_ended(database))
     assert "No draft of this study yet" in page.locator("#draft").inner_text()
     choose_demo(page, 1)
