@@ -92,11 +92,13 @@ def referrals(evidence: Evidence) -> tuple[ReferralItem, ...]:
 
 
 def recommendations(evidence: Evidence) -> tuple[str, ...]:
-    """The sentences of the recommendation: each rule that refers somebody once, most urgent first, with what was unknown."""
+    """The recommendation's sentences: each rule that refers somebody once, most urgent first, with what was unknown; then the heads'."""
     shown = {item.rule for item in referrals(evidence)}
     hits = [hit for hit in fired(evidence) if hit.rule.id in shown]
     hits.sort(key=lambda hit: URGENCIES.index(hit.rule.urgency))
-    return tuple(_spoken(hit) for hit in hits)
+    heads = (item for item in referrals(evidence) if item.rule.startswith("head."))
+    learned = tuple(f"Referral to {item.specialty.replace('_', ' ')}, {item.urgency} ({item.reason})." for item in heads)
+    return tuple(_spoken(hit) for hit in hits) + learned
 
 
 def priority(evidence: Evidence) -> tuple[Priority, str]:
