@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, help="a tiny encoder's folder; the shipped weights unless told")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    encoder = Encoder.load(asked.encoder)
+    encoder = Encoder.load(asked.encoder, "float32", calibrated=False)
     if not isinstance(encoder, Encoder):
         parser.error("expected an encoder trained on phantoms, found converted weights, which no phantom can judge")
     blank = randomised(encoder, asked.seed)

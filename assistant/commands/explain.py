@@ -37,7 +37,7 @@ def explain(
 
     if method not in _METHODS:
         raise UsageError(f"--method: expected one of {', '.join(_METHODS)}, found {method!r}.")
-    weights = Encoder.load(encoder)
+    weights = Encoder.load(encoder, "float32", calibrated=False)  # the score relative to its threshold, exactly
     print(f"reading, encoding and explaining ({method}) ...", file=sys.stderr)
     explanation = explained(weights, read_study(path), diagnosis, Method(method), seed)
     overlays = _overlays(explanation, out, write_overlays) if out is not None else ()
