@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from assistant.evidence import Evidence, sequence_keys
 from assistant.verify import place
-from encoder.features import Score, StudyFeatures
+from encoder.features import FLOOR, Score, StudyFeatures
 from encoder.study import Context
 from index.case import Neighbour
 
-LISTED = 0.05  # scores below it are listed only as pertinent negatives
 MOST_SCORES = 8
 MOST_LOW = 6
 MOST_CASES = 4
@@ -100,10 +99,10 @@ class Shown:
 
 
 def shown_scores(evidence: Evidence, mention: Collection[str] = ()) -> Shown:
-    """What is listed: the positive heads, then those from LISTED up, then pertinent negatives; `mention` adds names."""
+    """What is listed: the positive heads, then those from FLOOR up, then pertinent negatives; `mention` adds names."""
     ranked = sorted(evidence.scores.values(), key=lambda score: (-probability(score), -score.score, score.name))
     above = [score for score in ranked if evidence.positive(score.name)][:MOST_SCORES]
-    below = [score for score in ranked if not evidence.positive(score.name) and probability(score) >= LISTED][: MOST_SCORES - len(above)]
+    below = [score for score in ranked if not evidence.positive(score.name) and probability(score) >= FLOOR][: MOST_SCORES - len(above)]
     above += [score for score in ranked if score.name in mention and evidence.positive(score.name) and score not in above]
     below += [score for score in ranked if score.name in mention and not evidence.positive(score.name) and score not in below]
     listed = {score.name for score in (*above, *below)}

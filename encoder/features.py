@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from encoder.study import Side
 
-FLOOR = 0.1  # calibrated probability below which a negative head rules its name out
+FLOOR = 0.05  # calibrated probability below which a negative head rules its name out
 
 
 class Priority(StrEnum):

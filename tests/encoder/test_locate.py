@@ -59,6 +59,14 @@ def test_evidence_on_both_sides_is_bilateral() -> None:
     assert place.side == Side.BILATERAL
 
 
+def test_many_weak_votes_from_the_other_side_do_not_make_a_lesion_bilateral() -> None:
+    seen = view((45, 0, 0))
+    seen.probabilities[seen.centres[:, 0] < -20] = 0.5  # as rare-lesion weighting leaves them: 48 tokens
+    place = locate("meningioma", seen, one_series(), REGIONS)
+    assert place is not None
+    assert place.side == Side.LEFT
+
+
 def test_the_slice_holds_the_point() -> None:
     place = locate("meningioma", view((40, -30, 20)), one_series(), REGIONS)
     assert place is not None
