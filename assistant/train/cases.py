@@ -20,7 +20,7 @@ from index.text import TextTower
 
 log = logging.getLogger(__name__)
 
-PRECISIONS = (0.8, 0.7, 0.6)  # share of retrieved cases that should carry a label of the query; the first that these weights reach
+PRECISIONS = (0.8, 0.7, 0.6, 0.5)  # share of retrieved cases that should carry a label of the query; the first that these weights reach
 BLOCK = 16  # studies rendered at a time, which bounds the memory
 
 
