@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
-    from assistant.evaluate.cohort import Cohort
-    from assistant.evaluate.evaluation import Question
+    from collections.abc import Callable
+
+    from assistant.evaluate.cohort import Intake
     from assistant.evaluate.labelled import Labelled
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -19,90 +21,67 @@ Manifest = Annotated[
     Path | None,
     typer.Option("--from", help="CSV: path, diagnoses (;), and if known referral (;), priority, age, sex, vendor, field_strength, site."),
 ]
+Phantoms = Annotated[int, typer.Option("--phantoms", min=0, help="Simulate so many studies in memory, in place of --studies.")]
+FirstSeed = Annotated[int, typer.Option("--first-seed", min=0, help="Of the simulated studies; the next has the next seed.")]
 EncoderFolder = Annotated[Path | None, typer.Option("--encoder", help="Encoder folder; the shipped demo weights unless told.")]
 CacheFolder = Annotated[Path | None, typer.Option("--cache", help="Folder that keeps what was encoded; a second call reads no image.")]
-ControlStudies = Annotated[int, typer.Option("--controls", min=10, help="Studies for each control; there is no result without them.")]
-AblationStudies = Annotated[int, typer.Option("--ablations", min=0, help="Studies for each ablation; 0 = none.")]
-Draws = Annotated[int, typer.Option(min=100, help="Bootstrap draws, and permutations.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of every draw.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@app.command()
-def diagnosis(
-    studies: Studies = None,
-    manifest: Manifest = None,
-    encoder: EncoderFolder = None,
-    cache: CacheFolder = None,
-    controls: ControlStudies = 100,
-    ablations: AblationStudies = 50,
-    draws: Draws = 1000,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """How well each diagnosis is told: AUROC, AUPRC, sensitivity, calibration, by subgroup, with controls."""
-    from assistant.evaluate.questions import diagnosis as question
-
-    _answer(question(), _cohort(studies, manifest, encoder, cache, controls, ablations, seed), draws, seed, as_json)
+QUESTIONS = {
+    "diagnosis": "How well each diagnosis is told: AUROC, AUPRC, sensitivity, calibration, by name and by subgroup.",
+    "referral": "How well it is told to which specialties a study is to be referred.",
+    "priority": "How well urgency is told (head and rules): quadratic-weighted kappa, urgent against the rest, by level.",
+    "fairness": "Whether subgroups (age, sex, vendor, field strength, site, pairs of them) are served alike; the largest gap.",
+}
 
 
-@app.command()
-def referral(
-    studies: Studies = None,
-    manifest: Manifest = None,
-    encoder: EncoderFolder = None,
-    cache: CacheFolder = None,
-    controls: ControlStudies = 100,
-    ablations: AblationStudies = 50,
-    draws: Draws = 1000,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """How well each specialty to refer to is told."""
-    from assistant.evaluate.questions import referral as question
+def _command(question: str) -> Callable[..., None]:
+    """The four questions take the same options."""
 
-    _answer(question(), _cohort(studies, manifest, encoder, cache, controls, ablations, seed), draws, seed, as_json)
+    def ask(
+        studies: Studies = None,
+        manifest: Manifest = None,
+        phantoms: Phantoms = 0,
+        first_seed: FirstSeed = 90210,
+        encoder: EncoderFolder = None,
+        cache: CacheFolder = None,
+        controls: Annotated[int, typer.Option(min=10, help="Studies for each control; there is no result without them.")] = 100,
+        ablations: Annotated[int, typer.Option(min=0, help="Studies for each ablation; 0 = none.")] = 50,
+        draws: Annotated[int, typer.Option(min=100, help="Bootstrap draws, and permutations.")] = 1000,
+        seed: Seed = 0,
+        as_json: AsJson = False,
+    ) -> None:
+        import json
+        from dataclasses import asdict
+
+        from assistant.evaluate import questions
+        from assistant.evaluate.cohort import gather
+        from assistant.evaluate.evaluation import judge
+        from assistant.evaluate.labelled import require
+        from assistant.evaluate.telling import told
+
+        source, asked = _Source(studies, manifest, phantoms, first_seed), getattr(questions, question)()
+        labelled = source.labelled()
+        require(labelled, *asked.labels)
+        cohort = gather(labelled, source.intake(encoder, cache), controls=controls, ablations=ablations, seed=seed)
+        result = judge(asked, cohort, draws=draws, seed=seed)
+        print(json.dumps(asdict(result), allow_nan=False) if as_json else told(result))
+
+    return ask
 
 
-@app.command()
-def priority(
-    studies: Studies = None,
-    manifest: Manifest = None,
-    encoder: EncoderFolder = None,
-    cache: CacheFolder = None,
-    controls: ControlStudies = 100,
-    ablations: AblationStudies = 50,
-    draws: Draws = 1000,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """How well urgency is told (head and rules): quadratic-weighted kappa, urgent against the rest, by level."""
-    from assistant.evaluate.questions import priority as question
-
-    _answer(question(), _cohort(studies, manifest, encoder, cache, controls, ablations, seed), draws, seed, as_json)
-
-
-@app.command()
-def fairness(
-    studies: Studies = None,
-    manifest: Manifest = None,
-    encoder: EncoderFolder = None,
-    cache: CacheFolder = None,
-    controls: ControlStudies = 100,
-    draws: Draws = 1000,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Whether subgroups (age, sex, vendor, field strength, site, pairs of them) are served alike; the largest gap and its interval."""
-    from assistant.evaluate.questions import fairness as question
-
-    _answer(question(), _cohort(studies, manifest, encoder, cache, controls, 0, seed), draws, seed, as_json)
+for _name, _help in QUESTIONS.items():
+    app.command(_name, help=f"{_help} Always beside its controls.")(_command(_name))
 
 
 @app.command()
 def worklist(
     studies: Studies = None,
     manifest: Manifest = None,
+    phantoms: Phantoms = 0,
+    first_seed: FirstSeed = 90210,
     table: Annotated[
         Path | None, typer.Option(help="CSV with true, predicted, and if known arrival and subgroup; then nothing is encoded.")
     ] = None,
@@ -121,60 +100,71 @@ def worklist(
 
     from assistant.errors import UsageError
     from assistant.evaluate.cohort import gather
+    from assistant.evaluate.labelled import require
     from assistant.evaluate.outcomes import predicted
     from assistant.evaluate.telling import told_worklist
     from assistant.evaluate.worklist import Entry, Room, from_table, simulate
 
     if table is not None:
-        if studies or manifest:
+        if studies or manifest or phantoms:
             raise UsageError("Both --table and studies given: expected one of them.")
         entries = from_table(table)
     else:
-        labelled = _labelled(studies, manifest)
-        if any(one.priority is None for one in labelled):
-            raise UsageError("Expected a priority for every study (a column `priority`: none, low, medium or high), found none for some.")
-        members = gather(labelled, _intake(encoder, cache), controls=0, kinds=(), seed=seed).members
+        source = _Source(studies, manifest, phantoms, first_seed)
+        labelled = source.labelled()
+        require(labelled, "priority")
+        members = gather(labelled, source.intake(encoder, cache), controls=0, kinds=(), seed=seed).members
         entries = tuple(Entry(m.labels.priority, predicted(m), subgroup=m.labels.site) for m in members if m.labels.priority)
     result = simulate(entries, Room(load=load, rural=rural), runs=runs, weeks=weeks, seed=seed)
     print(json.dumps(asdict(result), allow_nan=False) if as_json else told_worklist(result))
 
 
-def _answer(question: Question, cohort: Cohort, draws: int, seed: int, as_json: bool) -> None:
-    import json
-    from dataclasses import asdict
+class _Source(NamedTuple):
+    """Where the studies come from: one of a folder, a manifest, and seeds."""
 
-    from assistant.evaluate.evaluation import judge
-    from assistant.evaluate.telling import told
+    studies: Path | None
+    manifest: Path | None
+    phantoms: int
+    first_seed: int
 
-    result = judge(question, cohort, draws=draws, seed=seed)
-    print(json.dumps(asdict(result), allow_nan=False) if as_json else told(result))
+    def labelled(self) -> tuple[Labelled, ...]:
+        from assistant.errors import UsageError
+        from assistant.evaluate.labelled import from_folder, from_manifest
+
+        if sum(map(bool, self[:3])) != 1:
+            raise UsageError("Where are the studies? Give --studies FOLDER, --from MANIFEST.csv or --phantoms N, one of them.")
+        if self.phantoms:
+            return tuple(_simulated(seed) for seed in range(self.first_seed, self.first_seed + self.phantoms))
+        path = self.manifest or self.studies
+        if path is None or not path.exists():
+            raise UsageError(f"{path}: no such file or folder.")
+        return from_manifest(path) if self.manifest else from_folder(path)
+
+    def intake(self, encoder: Path | None, cache: Path | None) -> Intake:
+        import hashlib
+
+        import phantom
+        from assistant.evaluate.cache import Cache
+        from assistant.evaluate.cohort import Intake
+        from assistant.train.studies import as_study
+        from encoder.encoder import Encoder
+        from encoder.reading import read_study
+
+        weights = Encoder.load(encoder)
+        kept, tell = Cache(cache, weights.hash), lambda message: typer.echo(message, err=True)
+        if not self.phantoms:
+            return Intake(weights, read_study, kept, tell)
+        package = Path(phantom.__file__).parent
+        code = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(package.rglob("*.py")))).hexdigest()
+        # Another phantom makes other studies of the same seed.
+        return Intake(weights, lambda path: as_study(phantom.sample(int(path.name))), kept, tell, lambda path: f"{path.name}-{code}")
 
 
-def _cohort(
-    studies: Path | None, manifest: Path | None, encoder: Path | None, cache: Path | None, controls: int, ablations: int, seed: int
-) -> Cohort:
-    from assistant.evaluate.cohort import gather
+def _simulated(seed: int) -> Labelled:
+    """The truth of a phantom; nothing is rendered."""
+    from assistant.evaluate.labelled import of_truth
+    from phantom import sample, truth
 
-    return gather(_labelled(studies, manifest), _intake(encoder, cache), controls=controls, ablations=ablations, seed=seed)
-
-
-def _labelled(studies: Path | None, manifest: Path | None) -> tuple[Labelled, ...]:
-    from assistant.errors import UsageError
-    from assistant.evaluate.labelled import from_folder, from_manifest
-
-    if (manifest is None) == (studies is None):
-        raise UsageError("Where are the studies? Give --studies FOLDER or --from MANIFEST.csv, one of them.")
-    path = manifest or studies
-    if path is None or not path.exists():
-        raise UsageError(f"{path}: no such file or folder.")
-    return from_manifest(path) if manifest else from_folder(path)
-
-
-def _intake(encoder: Path | None, cache: Path | None) -> Any:
-    from assistant.evaluate.cache import Cache
-    from assistant.evaluate.cohort import Intake
-    from encoder.encoder import Encoder
-    from encoder.reading import read_study
-
-    weights = Encoder.load(encoder)
-    return Intake(weights, read_study, Cache(cache, weights.hash), lambda message: typer.echo(message, err=True))
+    drawn = sample(seed)
+    labels = of_truth(Path(f"phantom/{seed}"), truth(drawn).to_json())
+    return replace(labels, vendor=drawn.style.vendor, field_strength=drawn.style.tesla)

@@ -50,17 +50,18 @@ class Cohort:
 
 @dataclass
 class Intake:
-    """Reads and encodes, or finds both in the cache. progress: told of every study."""
+    """Reads and encodes, or finds both in the cache. progress: told of every study. files: a hash that changes with the study's files."""
 
     encoder: StudyEncoder
     read: Callable[[Path], Study]
     cache: Cache
     progress: Callable[[str], None] = lambda _: None
+    files: Callable[[Path], str] = files_of
     last: tuple[str, Study] | None = field(default=None, repr=False)
 
     def member(self, labels: Labelled) -> Member:
         """The study as it is. Raises StudyError where it cannot be read or encoded, OSError where there is nothing."""
-        files = files_of(labels.path)
+        files = self.files(labels.path)
         known = _with_labels(self.cache.study(files) or bare(self._study(labels.path, files)), labels)
         features = self._encoded(known, files, AS_IT_IS, lambda: replace(known, series=self._study(labels.path, files).series))
         return Member(labels, known, features, files)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from assistant.errors import UsageError
 from assistant.evaluate import outcomes, subgroups
@@ -90,7 +90,7 @@ class Question:
     """One kind of question put to a cohort.
 
     headline: from members to measures, with reasons why one cannot be computed. chance: of each measure. floor: the headline of
-    everything but the voxels. fairness: measures compared between subgroups.
+    everything but the voxels. fairness: measures compared between subgroups. labels: what every study must have beside diagnoses.
     """
 
     task: str
@@ -101,6 +101,7 @@ class Question:
     by_name: Callable[[Sequence[Member], Bootstrap], Mapping[str, Mapping[str, Estimate]]]
     not_assessed: Callable[[Sequence[Member]], tuple[tuple[str, str], ...]] = lambda _: ()
     details: Callable[[Sequence[Member]], Mapping[str, Any]] = lambda _: {}
+    labels: tuple[Literal["referral", "priority"], ...] = ()
 
 
 def judge(question: Question, cohort: Cohort, *, draws: int = 1000, seed: int = 0) -> Evaluation:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from assistant.errors import UsageError
 from encoder.features import Priority
@@ -52,7 +52,25 @@ def from_folder(folder: Path) -> tuple[Labelled, ...]:
     found = sorted(folder.rglob("truth.json"))
     if not found:
         raise UsageError(f"{folder}: expected study folders with truth.json, found none. Is it the folder above the studies?")
-    return tuple(_of_truth(path) for path in found)
+    return tuple(_of_file(path) for path in found)
+
+
+def of_truth(path: Path, truth: Mapping[str, Any]) -> Labelled:
+    """A study and its truth.json; a site may stand in it. Raises UsageError where it says no diagnoses, or others than the taxonomy's."""
+    try:
+        diagnoses = tuple(truth["diagnoses"])
+        findings = [finding["name"] for finding in truth.get("findings", ())]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: expected the truth that `prima phantom` writes, found {type(error).__name__}: {error}.") from error
+    referral, level = truth.get("referral"), truth.get("priority")
+    return Labelled(
+        path=path,
+        diagnoses=_known(str(path), diagnoses),
+        names=_with_parents((*diagnoses, *findings)),
+        referral=None if referral is None else frozenset(referral),
+        priority=None if level is None else _level(str(path), level),
+        site=truth.get("site"),
+    )
 
 
 def from_manifest(manifest: Path) -> tuple[Labelled, ...]:
@@ -76,22 +94,21 @@ def from_manifest(manifest: Path) -> tuple[Labelled, ...]:
     return tuple(_of_row(manifest, number, row, set(columns)) for number, row in enumerate(rows, start=2))
 
 
-def _of_truth(path: Path) -> Labelled:
+def require(labelled: Iterable[Labelled], *labels: Literal["referral", "priority"]) -> None:
+    """Raises UsageError where a study lacks one of these labels: better before an hour of encoding than after."""
+    wanted = {"referral": "empty = referred to nobody", "priority": "none, low, medium or high"}
+    for one in labelled:
+        for name in labels:
+            if getattr(one, name) is None:
+                raise UsageError(f"Expected a {name} ({wanted[name]}) for every study, found none for {one.path}. Add a column `{name}`.")
+
+
+def _of_file(path: Path) -> Labelled:
     try:
-        truth: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        diagnoses = tuple(truth["diagnoses"])
-        findings = [finding["name"] for finding in truth.get("findings", ())]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: expected what `prima phantom` writes, found {type(error).__name__}: {error}.") from error
-    referral, level = truth.get("referral"), truth.get("priority")
-    return Labelled(
-        path=path.parent,
-        diagnoses=_known(str(path), diagnoses),
-        names=_with_parents((*diagnoses, *findings)),
-        referral=None if referral is None else frozenset(referral),
-        priority=None if level is None else _level(str(path), level),
-        site=truth.get("site"),
-    )
+        truth = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: expected the truth that `prima phantom` writes, found {error}.") from error
+    return of_truth(path.parent, truth)
 
 
 def _of_row(manifest: Path, number: int, row: Mapping[str, str], columns: set[str]) -> Labelled:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from assistant import rules
-from assistant.errors import UsageError
 from assistant.evaluate.cohort import Member
-from assistant.evaluate.labelled import LEVELS
+from assistant.evaluate.labelled import LEVELS, require
 from assistant.evaluate.metrics import Bools, Floats, Ints
 from assistant.evidence import Evidence
 from assistant.needs import not_assessed
@@ -57,8 +56,7 @@ def diagnoses(members: Sequence[Member], names: Sequence[str] | None = None) -> 
 
 def referrals(members: Sequence[Member], names: Sequence[str] | None = None) -> Names:
     """Every specialty that has a head, against the labels; called = by a rule or a head. Raises UsageError without labels."""
-    if any(member.labels.referral is None for member in members):
-        raise UsageError("Expected a referral for every study (a column `referral`, empty = to nobody), found none for some.")
+    require((member.labels for member in members), "referral")
     names = tuple(names or (score.name for score in members[0].features.referral))
     truth = np.array([[name in (member.labels.referral or ()) for name in names] for member in members], bool)
     said = [{item.specialty for item in rules.referrals(evidence(member))} for member in members]
@@ -68,8 +66,7 @@ def referrals(members: Sequence[Member], names: Sequence[str] | None = None) -> 
 
 def priorities(members: Sequence[Member]) -> Urgencies:
     """Levels against the labels. Raises UsageError where a study has no priority label."""
-    if any(member.labels.priority is None for member in members):
-        raise UsageError("Expected a priority for every study (a column `priority`: none, low, medium or high), found none for some.")
+    require((member.labels for member in members), "priority")
     chances = [dict(member.features.priority) for member in members]
     urgency = np.array([[chance.get(level, 0.0) for level in LEVELS] for chance in chances])
     return Urgencies(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def diagnosis() -> Question:
 
 def referral() -> Question:
     """To which specialties a study is referred."""
-    return _about_names("referral", outcomes.referrals, lambda _: True)
+    return replace(_about_names("referral", outcomes.referrals, lambda _: True), labels=("referral",))
 
 
 def fairness() -> Question:
@@ -45,7 +46,7 @@ def fairness() -> Question:
             "not assessed": lambda w: metrics.share(flagged, everyone, w),
         }
 
-    return Question("fairness", plain.chance, plain.headline, plain.floor, compared, plain.by_name, plain.not_assessed, plain.details)
+    return replace(plain, task="fairness", fairness=compared)
 
 
 def priority() -> Question:
@@ -73,7 +74,7 @@ def priority() -> Question:
         low = found.predicted < URGENT
         return {**_urgency_headline(found)[0], "urgent missed": lambda w: metrics.share(low, found.truth == URGENT, w)}
 
-    return Question("priority", chance, headline, floor, compared, _by_level, details=_priority_details)
+    return Question("priority", chance, headline, floor, compared, _by_level, details=_priority_details, labels=("priority",))
 
 
 def _urgency_headline(found: Urgencies) -> tuple[Headline, str | None]:

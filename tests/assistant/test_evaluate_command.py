@@ -55,7 +55,7 @@ def test_a_worklist_needs_no_images_where_a_table_has_the_priorities(studies: Pa
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["diagnosis"], "--studies FOLDER or --from"),
+        (["diagnosis"], "--studies FOLDER, --from"),
         (["diagnosis", "--studies", "{studies}", "--from", "x.csv"], "one of them"),
         (["priority", "--studies", "{studies}/nowhere"], "no such file"),
         (["worklist", "--studies", "{studies}", "--table", "x.csv"], "one of them"),
