@@ -57,12 +57,14 @@ class Bootstrap:
         return Estimate(value, float(low), float(high), self.studies, positives)
 
     def drawn(self, measure: Measure) -> Floats:
-        """The measure on every draw, (draws,), a few draws at a time."""
-        rng = np.random.default_rng(self.seed)
+        """The measure on every draw, (draws,)."""
+        rng, even = np.random.default_rng(self.seed), np.full(self.studies, 1 / self.studies)
+        return np.concatenate([measure(rng.multinomial(self.studies, even, size).astype(np.float64)) for size in self.sizes()])
+
+    def sizes(self) -> list[int]:
+        """The draws, as many at a time as memory should hold."""
         step = max(1, CELLS // self.studies)
-        even = np.full(self.studies, 1 / self.studies)
-        sizes = [min(step, self.draws - start) for start in range(0, self.draws, step)]
-        return np.concatenate([measure(rng.multinomial(self.studies, even, size).astype(np.float64)) for size in sizes])
+        return [min(step, self.draws - start) for start in range(0, self.draws, step)]
 
 
 def enough(positives: int, negatives: int) -> str | None:

@@ -150,8 +150,11 @@ def _under_permutation(
 ) -> Floats:
     """Gaps with permuted membership: (pairs, draws); one permutation a draw for all pairs."""
     rng, codes = np.random.default_rng([bootstrap.seed, 1]), _codes(strata)
-    orders = np.array([_permutation(codes, rng) for _ in range(bootstrap.draws)])
-    return np.array([_gap(measures[name], members[key][orders]) for key, name in pairs])
+    parts = []
+    for size in bootstrap.sizes():
+        orders = np.array([_permutation(codes, rng) for _ in range(size)])
+        parts.append([_gap(measures[name], members[key][orders]) for key, name in pairs])
+    return np.concatenate(parts, axis=1)
 
 
 def _gap(measure: Measure, inside: Bools) -> Floats:
