@@ -10,15 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from assistant.errors import UsageError
+from encoder.errors import StudyError
 from encoder.features import Localisation, OutOfDistribution, Priority, Score, StudyFeatures
 from encoder.study import Acquisition, Context, Excluded, Plane, Series, Side, Study, Weighting
+
+T = TypeVar("T")
 
 NO_VOXELS = np.zeros((0, 0, 0), np.int16)
 
@@ -33,8 +37,7 @@ class Cache:
     def study(self, files: str) -> Study | None:
         """The study of these files, without voxels; None where it was not read before."""
         path = self._path("studies", f"{files}.json")
-        text = path and _text(path)
-        return study_from(json.loads(text)) if text else None
+        return _kept(path, lambda data: study_from(json.loads(data))) if path else None
 
     def keep_study(self, files: str, study: Study) -> None:
         """Keeps a study, without its voxels."""
@@ -44,7 +47,7 @@ class Cache:
     def features(self, key: str, files: str, variant: str) -> StudyFeatures | None:
         """What the encoder made of a study before; None where it did not."""
         path = self._path("features", self._name(key, files, variant))
-        return features_from(path.read_bytes()) if path and path.exists() else None
+        return _kept(path, features_from) if path else None
 
     def keep_features(self, key: str, files: str, variant: str, features: StudyFeatures) -> None:
         """Keeps what the encoder made of a study."""
@@ -60,12 +63,14 @@ class Cache:
 
 
 def files_of(path: Path) -> str:
-    """A hash of the names, sizes and times of a study's files; raises OSError where there is nothing."""
+    """A hash of the names, sizes and times of a study's files; raises StudyError where there is nothing."""
     digest = hashlib.sha256(str(path.resolve()).encode())
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    for file in files:
-        state = file.stat()
-        digest.update(f"{file.relative_to(path)}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+    try:
+        for file in sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]:
+            state = file.stat()
+            digest.update(f"{file.relative_to(path)}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+    except OSError as error:
+        raise StudyError(f"{path}: expected a study, found nothing that can be read ({error.strerror}).") from error
     return digest.hexdigest()
 
 
@@ -120,13 +125,22 @@ def features_from(data: bytes) -> StudyFeatures:
     )
 
 
-def _text(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.exists() else None
+def _kept(path: Path, read: Callable[[bytes], T]) -> T | None:
+    """What a file holds; one that is damaged or of another version counts as not there, and is written anew."""
+    from safetensors import SafetensorError
+
+    try:
+        return read(path.read_bytes())
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return None
 
 
 def _write(path: Path, data: bytes) -> None:
-    """The file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """The file appears whole or not at all; raises UsageError where it cannot be written."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        raise UsageError(f"--cache: expected a folder that can be written, found {path.parent}: {error.strerror}.") from error

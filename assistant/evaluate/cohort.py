@@ -60,7 +60,7 @@ class Intake:
     last: tuple[str, Study] | None = field(default=None, repr=False)
 
     def member(self, labels: Labelled) -> Member:
-        """The study as it is. Raises StudyError where it cannot be read or encoded, OSError where there is nothing."""
+        """The study as it is. Raises StudyError where it cannot be read or encoded."""
         files = self.files(labels.path)
         known = _with_labels(self.cache.study(files) or bare(self._study(labels.path, files)), labels)
         features = self._encoded(known, files, AS_IT_IS, lambda: replace(known, series=self._study(labels.path, files).series))
@@ -108,7 +108,7 @@ def gather(
         intake.progress(f"[{number}/{len(order)}] {labels.path.name}")
         try:
             members.append(intake.member(labels))
-        except (StudyError, OSError) as error:
+        except StudyError as error:
             skipped.append((str(labels.path), str(error)))
     if not members:
         raise UsageError(f"Expected studies to evaluate, could read none. {' '.join(f'{path}: {why}' for path, why in skipped[:3])}")
@@ -119,7 +119,7 @@ def gather(
         for variant, donor in _jobs(members, number, wanted):
             try:
                 made[variant].append(intake.altered(member, variant, donor))
-            except (StudyError, OSError):
+            except StudyError:
                 continue  # this study has no such sequence; the arm says how many it holds
     return Cohort(
         tuple(members),

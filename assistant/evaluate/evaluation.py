@@ -126,7 +126,7 @@ def judge(question: Question, cohort: Cohort, *, draws: int = 1000, seed: int = 
         seed=seed,
         draws=draws,
         headline={name: whole(measure) for name, measure in measures.items()},
-        above_floor={} if no_floor else {n: whole(lambda w, n=n: measures[n](w) - floor[n](w)) for n in floor},  # type: ignore[misc]
+        above_floor={} if no_floor else {n: whole(lambda w, n=n: measures[n](w) - floor[n](w)) for n in measures},  # type: ignore[misc]
         by_name=question.by_name(members, whole),
         subgroups=subgroups.compare(found, fairness, strata, whole, passed_over),
         controls=Controls(

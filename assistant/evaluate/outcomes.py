@@ -35,15 +35,14 @@ class Names:
 
 @dataclass(frozen=True)
 class Urgencies:
-    """Levels 0..3 (none..high) of n studies. predicted: head and rules, as on the worklist, -1 = not assessed; head: the head alone.
+    """Levels 0..3 (none..high) of n studies. predicted: head and rules, as on the worklist, -1 = not assessed.
 
-    urgency: (n, 4) probability of each level; the expected level ranks studies.
+    urgency: (n, 4) probability of each level by the head, None where the weights have none.
     """
 
     truth: Ints
     predicted: Ints
-    head: Ints
-    urgency: Floats
+    urgency: Floats | None
 
 
 def diagnoses(members: Sequence[Member], names: Sequence[str] | None = None) -> Names:
@@ -72,8 +71,7 @@ def priorities(members: Sequence[Member]) -> Urgencies:
     return Urgencies(
         truth=np.array([LEVELS.index(member.labels.priority or Priority.NONE) for member in members]),
         predicted=np.array([-1 if (said := predicted(member)) is Priority.NOT_ASSESSED else LEVELS.index(said) for member in members]),
-        head=urgency.argmax(1),
-        urgency=urgency,
+        urgency=urgency if all(chances) else None,
     )
 
 

@@ -80,11 +80,11 @@ def priority() -> Question:
 def _urgency_headline(found: Urgencies) -> tuple[Headline, str | None]:
     assessed, urgent = found.predicted >= 0, found.truth == URGENT
     predicted = np.where(assessed, found.predicted, 0)
-    expected = found.urgency[:, URGENT] + found.urgency @ np.arange(len(LEVELS)) * 1e-6  # ties by the expected level
-    return {
-        "kappa": lambda w: metrics.kappa(found.truth, predicted, w * assessed, len(LEVELS)),
-        "urgent AUROC": lambda w: metrics.auroc(urgent, expected, w),
-    }, _why_not(found.truth)
+    measures: dict[str, Measure] = {"kappa": lambda w: metrics.kappa(found.truth, predicted, w * assessed, len(LEVELS))}
+    if found.urgency is not None:
+        chance = found.urgency[:, URGENT]
+        measures["urgent AUROC"] = lambda w: metrics.auroc(urgent, chance, w)
+    return measures, _why_not(found.truth)
 
 
 def _why_not(truth: Ints) -> str | None:
@@ -103,8 +103,9 @@ def _by_level(members: Sequence[Member], bootstrap: Bootstrap) -> Mapping[str, M
             "sensitivity": bootstrap(lambda w, t=truth, s=said: metrics.share(s, t, w), count),  # type: ignore[misc]
             "share said": bootstrap(lambda w, s=said: metrics.share(s, everyone, w), count),  # type: ignore[misc]
         }
-    head = found.head
-    table["head alone"] = {"kappa": bootstrap(lambda w: metrics.kappa(found.truth, head, w, len(LEVELS)))}
+    if found.urgency is not None:
+        head = found.urgency.argmax(1)
+        table["head alone"] = {"kappa": bootstrap(lambda w: metrics.kappa(found.truth, head, w, len(LEVELS)))}
     normal = np.array([member.labels.normal for member in members])
     for name, least in (("medium or high on normal studies", 2), ("high on normal studies", 3)):
         called = found.predicted >= least

@@ -140,6 +140,25 @@ def test_out_of_distribution_is_counted_and_calls_nothing(labelled: Sequence[Lab
     assert sum(map(sum, found.details["confusion"])) == STUDIES
 
 
+class Headless(QuadrantEncoder):
+    """Weights without any trained head."""
+
+    def encode(self, study: Study) -> StudyFeatures:
+        return replace(super().encode(study), scores=(), referral=(), priority=())
+
+
+def test_weights_without_a_head_have_no_figure_for_it(labelled: Sequence[Labelled]) -> None:
+    cohort = gather(labelled, intake(Headless()), controls=80)
+    for question in (questions.diagnosis(), questions.referral()):
+        with pytest.raises(UsageError, match="names with a head"):
+            judge(question, cohort, draws=100)
+    found = judge(questions.priority(), cohort, draws=100)  # no rule has a score to stand on: all are "none"
+    assert set(found.headline) == {"kappa"}
+    assert found.headline["kappa"].value == 0
+    assert "head alone" not in found.by_name
+    assert "kappa" in told(found)
+
+
 def test_what_is_encoded_is_encoded_once_and_kept(labelled: Sequence[Labelled], tmp_path: Path) -> None:
     first, second = QuadrantEncoder(), QuadrantEncoder()
     reads: list[Path] = []
@@ -161,6 +180,9 @@ def test_what_is_encoded_is_encoded_once_and_kept(labelled: Sequence[Labelled], 
             assert mine.features.priority == theirs.features.priority
             assert [s.name for s in mine.study.series] == [s.name for s in theirs.study.series]
             assert mine.study.context == theirs.study.context
+    for damaged in (*list(tmp_path.rglob("*.json"))[:3], *list(tmp_path.rglob("*.safetensors"))[:3]):
+        damaged.write_bytes(b"{")
+    gather(some, intake(QuadrantEncoder(), tmp_path), controls=12, ablations=10)  # a damaged file is no file
     other = QuadrantEncoder(hash="r" * 64)
     gather(some[:12], intake(other, tmp_path), controls=0)
     assert len(other.seen) == 12  # other weights, other features
