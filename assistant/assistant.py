@@ -13,12 +13,13 @@ from assistant import needs, rendering, rules
 from assistant.conditioner import prompt_fields
 from assistant.draft import Draft, parse
 from assistant.errors import DraftError, UsageError
-from assistant.evidence import HIDEABLE, Evidence
+from assistant.evidence import HIDEABLE, Evidence, in_taxonomy
 from assistant.llm import LanguageModel
 from assistant.result import Answer, CaseItem, Event, Finished, Intake, Left, Provenance, Reasoning, Result, Retrieved, Stage
 from assistant.verify import verify
 from encoder.encoder import SHIPPED, Encoder, StudyEncoder
 from encoder.features import Priority, StudyFeatures
+from encoder.precision import Asked
 from encoder.study import Study
 from index.case import Neighbour
 from index.query import Query, patient_of
@@ -43,9 +44,16 @@ class Assistant:
     llm: LanguageModel
 
     @classmethod
-    def open(cls, encoder: Path | None = None, index: Path | None = None, llm: str | None = None, adapter: Path | None = None) -> Assistant:
-        """Opens the parts; None = the shipped ones. Raises where a part is missing or belongs to another encoder."""
-        opened = Encoder.load(encoder)
+    def open(
+        cls,
+        encoder: Path | None = None,
+        index: Path | None = None,
+        llm: str | None = None,
+        adapter: Path | None = None,
+        precision: Asked = "auto",
+    ) -> Assistant:
+        """Opens the parts; None = the shipped ones; precision: the encoder's. Raises where a part is missing or of another encoder."""
+        opened = Encoder.load(encoder, precision)
         words = (encoder or SHIPPED) / "text"  # the tower that puts questions into the space of the embeddings
         tower = TextTower(words) if words.is_dir() else None
         cases = CaseIndex.open(index or DEMO, encoder=opened.hash, tower=tower)
@@ -53,7 +61,7 @@ class Assistant:
 
     def evidence(self, study: Study, *, hide: Collection[str] = ()) -> Evidence:
         """Encodes a study and retrieves its cases, never of the same patient; out of distribution, none are retrieved."""
-        features = self.encoder.encode(study)
+        features = in_taxonomy(self.encoder.encode(study))
         return self._evidence(study, features, self._cases(study, features, frozenset(hide)), frozenset(hide))
 
     def report(self, study: Study, *, seed: int = 0, stop: threading.Event | None = None, hide: Collection[str] = ()) -> Iterator[Event]:
@@ -67,7 +75,7 @@ class Assistant:
             raise UsageError(f"Expected hide to be among {sorted(HIDEABLE)}, found {sorted(unknown)}.")
         yield Intake(study.key, rendering.used(study), rendering.excluded(study))
         yield Stage("encoding")
-        features = self.encoder.encode(study)
+        features = in_taxonomy(self.encoder.encode(study))
         if stop.is_set():
             return
         if _flagged(features) and "gate" not in hidden:
@@ -159,7 +167,7 @@ class Assistant:
             reasoning=checked.reasoning,
             report=text,
             claims=(*checked.claims, *rendering.claims(text, study, added)),
-            provenance=self._provenance(seed),
+            provenance=self._provenance(features, seed),
             notice=rendering.NOTICE,
         )
 
@@ -186,11 +194,11 @@ class Assistant:
             reasoning=(),
             report=text,
             claims=rendering.claims(text, study, added),
-            provenance=self._provenance(seed),
+            provenance=self._provenance(features, seed),
             notice=rendering.NOTICE,
         )
 
-    def _provenance(self, seed: int) -> Provenance:
+    def _provenance(self, features: StudyFeatures, seed: int) -> Provenance:
         return Provenance(
             encoder=self.encoder.hash,
             index=self.index.info.build,
@@ -199,6 +207,7 @@ class Assistant:
             prompt=prompts.load("differential").hash,
             seed=seed,
             conditioning=self.llm.conditioning,
+            calibration=features.calibration,
         )
 
 

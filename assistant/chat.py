@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from langchain_core.documents import Document
@@ -16,20 +16,21 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableLambda
 
 import prompts
-from assistant import lexicon
+from assistant import answers, lexicon
 from assistant.chat_model import StudyChatModel
 from assistant.conditioner import inert, prompt_fields
 from assistant.draft import Draft, Sentence, sentences
-from assistant.evidence import Evidence
-from assistant.result import Answer, Claim, ClaimStatus, Result
-from assistant.verify import verify
+from assistant.evidence import Evidence, evidence_text
+from assistant.result import Answer, Claim, ClaimStatus, Result, Spot
+from assistant.verify import unretrieved, verify
 from index.case import Case, Neighbour, ReportSections
+from prompts.diagnoses import load
 
 NOT_HERE = "Not in this study."
+LEFT_OUT = "(A sentence about a case that was not retrieved was left out.)"
 QUESTION_CHARACTERS = 400
 TURN_CHARACTERS = 240
 TURNS = 2  # earlier exchanges that the prompt repeats
-_ABOUT_CASES = re.compile(r"\b(?:similar|alike|looks? like this|cases?|seen (?:this|one|it) before)\b", re.IGNORECASE)
 _NO_CLAIM = re.compile(
     r"^not in this study|\bnot assessed\b|\bwas (?:not )?(?:given|acquired)\b|^no similar case|^no location|^priority|\bis close to\b",
     re.IGNORECASE,
@@ -53,13 +54,15 @@ class Asked:
 class Replied:
     """The whole answer.
 
-    cases: what its [C1], [C2] ... name, ids in order. citations: those that it cites. claims: its sentences, checked.
+    cases: what its [C1], [C2] ... name, ids in order. citations: those that it cites. claims: the model's sentences, checked, with those
+    that the text leaves out. spots: where its [L:name] point, by name.
     """
 
     text: str
     cases: tuple[str, ...]
     citations: tuple[str, ...]
     claims: tuple[Claim, ...]
+    spots: Mapping[str, Spot] = field(default_factory=dict)
 
     @property
     def doubtful(self) -> tuple[Claim, ...]:
@@ -70,12 +73,17 @@ class Replied:
 def ask(
     model: BaseChatModel, asked: Asked, *, retriever: BaseRetriever | None = None, seed: int = 0, stop: threading.Event | None = None
 ) -> Iterator[Answer | Replied]:
-    """Stream an answer as Answer events, then Replied with its citations and checked sentences; without Replied when `stop` is set.
+    """Stream an answer as Answer events, unchecked, then Replied with the checked one; without Replied when `stop` is set.
 
     Any LangChain chat model will do; ours also sees the study's features. With a retriever, questions about cases search the index again.
+    What code knows (`assistant.answers`) is answered without the model.
     """
     stop = stop or threading.Event()
     asked = with_cases(asked, retriever)
+    if fact := answers.known(asked.question, asked.evidence):
+        yield Answer(fact)
+        yield _replied(fact, (), asked.evidence)
+        return
     pieces = []
     for piece in chain(_told(model, asked, seed, stop)).stream(asked):
         if stop.is_set():
@@ -83,7 +91,7 @@ def ask(
         pieces.append(piece)
         yield Answer(piece)
     if not stop.is_set():
-        yield checked("".join(pieces).strip(), asked.evidence)
+        yield checked("".join(pieces).strip(), asked.evidence, asked.question)
 
 
 def chain(model: Runnable, retriever: BaseRetriever | None = None) -> Runnable:
@@ -92,8 +100,8 @@ def chain(model: Runnable, retriever: BaseRetriever | None = None) -> Runnable:
 
 
 def with_cases(asked: Asked, retriever: BaseRetriever | None) -> Asked:
-    """Where the question is about cases, those that the retriever finds for it take the place of the draft's."""
-    if retriever is None or not _ABOUT_CASES.search(asked.question) or not lexicon.mentions(asked.question):
+    """Where the question asks for cases of a name, those that the retriever finds for it take the place of the draft's."""
+    if retriever is None or not answers.for_cases(asked.question) or not lexicon.mentions(asked.question):
         return asked
     documents = retriever.invoke(asked.question)
     return replace(
@@ -128,19 +136,47 @@ def history_field(history: Sequence[tuple[str, str]]) -> str:
     )
 
 
-def checked(text: str, evidence: Evidence) -> Replied:
-    """An answer with its citations, and each sentence that claims something held against the evidence; an empty answer says NOT_HERE."""
+def checked(text: str, evidence: Evidence, question: str = "") -> Replied:
+    """A model's answer held against the question and, sentence by sentence, the evidence; an empty answer says NOT_HERE.
+
+    Left out, and said to be: a sentence that names a case which was not retrieved; an answer that does not speak of what was asked.
+    """
     text = text or NOT_HERE
-    said = tuple(sentence for sentence in sentences(text) if _claims(sentence))
-    claims = verify(Draft(reasoning=said, differential=(), findings=(), impression=()), evidence).claims[: len(said)]
+    added = answers.not_assessed(question, evidence)
+    if instead := answers.beside_the_point(question, text, evidence):
+        return _replied(f"{instead} {added}".strip(), (), evidence)
+    said = sentences(text)
+    kept = [sentence for sentence in said if not unretrieved(sentence, evidence)]
+    if len(kept) < len(said):
+        text = " ".join([*(sentence.tagged for sentence in kept), LEFT_OUT])
+    claiming = tuple(sentence for sentence in said if sentence not in kept or not _NO_CLAIM.search(sentence.text))
+    claims = verify(Draft(reasoning=claiming, differential=(), findings=(), impression=()), evidence).claims[: len(claiming)]
+    wrong = tuple(claim for sentence in said if sentence not in claiming for claim in _wrong_absence(sentence, evidence))
+    return _replied(f"{text} {added}".strip(), claims + wrong, evidence)
+
+
+def _replied(text: str, claims: tuple[Claim, ...], evidence: Evidence) -> Replied:
     ids = tuple(neighbour.case.id for neighbour in evidence.cases)
     cited = [int(number) for number in re.findall(r"\[C(\d+)\]", text)]
-    return Replied(text, ids, tuple(dict.fromkeys(ids[number - 1] for number in cited if 1 <= number <= len(ids))), claims)
+    citations = tuple(dict.fromkeys(ids[number - 1] for number in cited if 1 <= number <= len(ids)))
+    spots = {name: Spot.of(location) for name, location in evidence.locations.items() if f"[L:{name}]" in text}
+    return Replied(text, ids, citations, claims, spots)
 
 
-def _claims(sentence: Sentence) -> bool:
-    """Whether a sentence states something that scores, locations or cases could carry; absence of knowledge needs no evidence."""
-    return not _NO_CLAIM.search(sentence.text)
+def _wrong_absence(sentence: Sentence, evidence: Evidence) -> Iterator[Claim]:
+    """That something is not known needs no evidence, but there may be evidence against it."""
+    text = sentence.text.lower()
+    if "no similar case" in text and evidence.cases:
+        yield _contradicted(sentence, f"{len(evidence.cases)} cases were retrieved")
+    if "no prior" in text and evidence.study.context.prior:
+        yield _contradicted(sentence, "a prior was given")
+    for name in dict.fromkeys(mention.name for mention in lexicon.mentions(text)) if "not assessed" in text else ():
+        if name in evidence.scores:
+            yield _contradicted(sentence, f"{load()[name].label} was assessed ({evidence_text(evidence.scores[name])})")
+
+
+def _contradicted(sentence: Sentence, reason: str) -> Claim:
+    return Claim("reasoning", sentence.tagged, ClaimStatus.CONTRADICTED, (), (), reason)
 
 
 def _told(model: BaseChatModel, asked: Asked, seed: int, stop: threading.Event) -> Runnable:

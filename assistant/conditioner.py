@@ -48,7 +48,7 @@ PERTINENT_NEGATIVES = (
 
 
 def probability(score: Score) -> float:
-    """What the prompt shows of a score: its calibrated probability, or the logistic of its distance from the threshold."""
+    """What ranks a score: its calibrated probability, or the logistic of its distance from the threshold, which is never shown."""
     return score.probability if score.probability is not None else 1.0 / (1.0 + math.exp(-score.score))
 
 
@@ -118,7 +118,9 @@ def _scores(evidence: Evidence, mention: Collection[str]) -> str:
 
 
 def _score_list(scores: Sequence[Score]) -> str:
-    return ", ".join(f"P:{score.name} {probability(score):.2f}" for score in scores) or "none"
+    """Without calibration the signed distance from the threshold: a model must not take it for a probability either."""
+    shown = (f"{score.score:+.2f}" if score.probability is None else f"{score.probability:.2f}" for score in scores)
+    return ", ".join(f"P:{score.name} {number}" for score, number in zip(scores, shown, strict=True)) or "none"
 
 
 def _locations(evidence: Evidence) -> str:

@@ -1,5 +1,7 @@
 """The page's and the worker's shared memory: one SQL database, SQLite (WAL) by default, PostgreSQL by URL.
 
+Tried: SQLite everywhere; PostgreSQL 15 through psycopg 3.3 with the tests of jobs and of visitors' rows, not yet under load.
+
 Rows carry pseudonyms and session ids only. What names a person lives sealed in `identities`, see `assistant.identities`.
 """
 

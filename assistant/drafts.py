@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from assistant.result import (
@@ -16,6 +16,7 @@ from assistant.result import (
     ReferralItem,
     ReportText,
     Result,
+    Spot,
     UsedSeries,
 )
 from encoder.features import Priority
@@ -28,8 +29,8 @@ def restored(kept: Mapping[str, Any]) -> Result:
         used=_each(UsedSeries, kept["study"]["used"]),
         excluded=_each(Left, kept["study"]["excluded"]),
         out_of_distribution=dict(kept["out_of_distribution"]),
-        differential=_each(DifferentialItem, kept["differential"]),
-        findings=_each(FindingItem, kept["findings"]),
+        differential=_each(DifferentialItem, _spotted(kept["differential"])),
+        findings=_each(FindingItem, _spotted(kept["findings"])),
         not_assessed=_each(Left, kept["not_assessed"]),
         referral=_each(ReferralItem, kept["referral"]),
         priority=Priority(kept["priority"]),
@@ -41,6 +42,13 @@ def restored(kept: Mapping[str, Any]) -> Result:
         provenance=Provenance(**kept["provenance"]),
         notice=kept["notice"],
     )
+
+
+def _spotted(items: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Items with their spots as values; drafts kept by older versions have none."""
+    for item in items:
+        spot = item.get("spot")
+        yield {**item, "spot": Spot(spot["series"], spot["slice"], tuple(spot["mm"])) if spot else None}
 
 
 def _each(kind: Any, items: Any) -> tuple[Any, ...]:

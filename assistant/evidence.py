@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from assistant.result import Left
-from encoder.features import Localisation, Score, StudyFeatures
+from encoder.features import Localisation, Score, StudyFeatures, spoken
 from encoder.study import Series, Study, Weighting
 from index.case import Neighbour
+from prompts.diagnoses import taxonomy_name
 
 OPERATING_POINT = 0.5  # calibrated probability from which a head counts as positive
 HIDEABLE = frozenset({"scores", "cases", "gate"})  # what an evaluation may keep from the draft
@@ -88,4 +89,13 @@ def sequence_keys(study: Study) -> tuple[str, ...]:
 
 def evidence_text(score: Score) -> str:
     """How a score reads in a sentence: its probability, or that it is uncalibrated."""
-    return f"score {score.score:+.2f}, not calibrated" if score.probability is None else f"probability {score.probability:.2f}"
+    return spoken(score.score, score.probability)
+
+
+def in_taxonomy(features: StudyFeatures) -> StudyFeatures:
+    """The features with diagnoses named as the table names them: released weights put the group in front."""
+    return replace(
+        features,
+        scores=tuple(replace(score, name=taxonomy_name(score.name)) for score in features.scores),
+        locations=tuple(replace(place, diagnosis=taxonomy_name(place.diagnosis)) for place in features.locations),
+    )

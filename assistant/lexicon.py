@@ -310,6 +310,17 @@ _SIGNS = (
 )
 
 
+_CASE_NUMBERS = re.compile(r"\bcases? (?:number |no |nr )?#?(\d+(?:(?:, and |, | and | or | to )\d+)*)\b|\bc(\d+)\b")
+_SPINE = re.compile(r"\b(?:cervical|vertebra\w*|spin\w+|cord|odontoid|dens|atlas)\b")  # there C2 is a vertebra
+
+
+def case_numbers(text: str) -> tuple[int, ...]:
+    """The numbers under which a text names cases: "case 2", "cases 1 and 3", "C2"."""
+    plain = re.sub(r"\b(?:this|that|each|any) case\b", "it", normalise(text).replace(".", " ").replace("  ", " "))
+    found = [match for match in _CASE_NUMBERS.finditer(plain) if match[1] or not _SPINE.search(plain)]
+    return tuple(dict.fromkeys(int(number) for match in found for number in re.findall(r"\d+", match[0])))
+
+
 def sizes(text: str) -> tuple[str, ...]:
     """The measures that a text gives in figures."""
     return tuple(match[0].strip() for match in _SIZE.finditer(text))

@@ -9,7 +9,7 @@ from textwrap import fill
 from assistant.evidence import Evidence, sequence_keys
 from assistant.needs import NO_HEAD
 from assistant.result import Claim, ClaimStatus, Left, ReportText, Result, UsedSeries
-from encoder.features import OutOfDistribution
+from encoder.features import OutOfDistribution, spoken
 from encoder.study import Series, Study, Weighting
 from prompts.diagnoses import load
 
@@ -143,7 +143,8 @@ def human(result: Result) -> Iterator[str]:
     yield from _lists(result)
     made = result.provenance
     yield fill(
-        f"Made by encoder {made.encoder[:12]}, index {made.index[:12]}, language model {made.llm[:12]}, "
+        f"Made by encoder {made.encoder[:12]}, calibration {(made.calibration or 'as shipped')[:12]}, "
+        f"index {made.index[:12]}, language model {made.llm[:12]}, "
         f"adapter {(made.adapter or 'none')[:12]}, prompt {made.prompt[:12]}, seed {made.seed}; conditioning: {made.conditioning}.",
         WIDTH,
     )
@@ -178,9 +179,7 @@ def _case(rank: int, name: str, similarity: float | None, diagnoses: tuple[str, 
 
 
 def _chance(probability: float | None, score: float | None) -> str:
-    if probability is not None:
-        return f", probability {probability:.2f}"
-    return f", score {score:+.2f} (not calibrated)" if score is not None else ""
+    return "" if score is None else f", {spoken(score, probability)}"
 
 
 def _block(title: str, lines: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from encoder.features import Priority
+from encoder.features import Localisation, Priority
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,28 @@ class Left:
 
 
 @dataclass(frozen=True)
+class Spot:
+    """The point in the images that a location stands on.
+
+    series: its sequence's name. slice: index k in it (0-based, Series.voxels axis 2). mm: LPS.
+    """
+
+    series: str
+    slice: int
+    mm: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, location: Localisation) -> Spot:
+        """The encoder's location without its words."""
+        return cls(location.series, location.slice, location.mm)
+
+
+@dataclass(frozen=True)
 class DifferentialItem:
     """A ranked diagnosis; probability is None where no calibration exists.
 
     evidence: tags such as 'P:glioma', 'L:glioma', 'C3', 'S:FLAIR'. note: what a reader should know of its place here.
+    spot: where its `L:` tag points, None without one.
     """
 
     diagnosis: str
@@ -39,16 +57,18 @@ class DifferentialItem:
     score: float | None
     evidence: tuple[str, ...]
     note: str | None = None
+    spot: Spot | None = None
 
 
 @dataclass(frozen=True)
 class FindingItem:
-    """A statement about the image; side and region only where a location supports them."""
+    """A statement about the image; side, region and spot only where a location supports them."""
 
     name: str
     side: str | None
     region: str | None
     evidence: tuple[str, ...]
+    spot: Spot | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +126,10 @@ class ReportText:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made the draft: hashes and settings. conditioning: 'soft prompt + text' or 'text only'."""
+    """What made the draft: hashes and settings. conditioning: 'soft prompt + text' or 'text only'.
+
+    calibration: of the encoder, None = what its weights came with, if anything.
+    """
 
     encoder: str
     index: str
@@ -115,6 +138,7 @@ class Provenance:
     prompt: str
     seed: int
     conditioning: str
+    calibration: str | None = None
 
 
 @dataclass(frozen=True)

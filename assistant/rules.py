@@ -92,11 +92,13 @@ def referrals(evidence: Evidence) -> tuple[ReferralItem, ...]:
 
 
 def recommendations(evidence: Evidence) -> tuple[str, ...]:
-    """The sentences of the recommendation: each rule that refers somebody once, most urgent first, with what was unknown."""
+    """The recommendation's sentences: each rule that refers somebody once, most urgent first, with what was unknown; then the heads'."""
     shown = {item.rule for item in referrals(evidence)}
     hits = [hit for hit in fired(evidence) if hit.rule.id in shown]
     hits.sort(key=lambda hit: URGENCIES.index(hit.rule.urgency))
-    return tuple(_spoken(hit) for hit in hits)
+    heads = (item for item in referrals(evidence) if item.rule.startswith("head."))
+    learned = tuple(f"Referral to {item.specialty.replace('_', ' ')}, {item.urgency} ({item.reason})." for item in heads)
+    return tuple(_spoken(hit) for hit in hits) + learned
 
 
 def priority(evidence: Evidence) -> tuple[Priority, str]:
@@ -113,7 +115,8 @@ def _head(evidence: Evidence) -> tuple[Priority, str]:
     if not known:
         return Priority.NONE, "no rule applies; these weights have no priority head"
     level, chance = max(known, key=lambda pair: pair[1])
-    return level, f"priority head: {level.value} with probability {chance:.2f}"
+    certainty = f"with probability {chance:.2f}" if evidence.features.priority_calibrated else "(not calibrated)"
+    return level, f"priority head: {level.value} {certainty}"
 
 
 def _learned(evidence: Evidence) -> list[ReferralItem]:

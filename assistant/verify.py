@@ -14,7 +14,7 @@ from assistant import lexicon
 from assistant.draft import Draft, Sentence
 from assistant.evidence import FLOOR, Evidence, evidence_text
 from assistant.lexicon import Mention
-from assistant.result import Claim, ClaimStatus, DifferentialItem, FindingItem
+from assistant.result import Claim, ClaimStatus, DifferentialItem, FindingItem, Spot
 from encoder.features import Localisation
 from encoder.study import Side
 from index.case import Neighbour
@@ -172,19 +172,27 @@ def _case_number(tag: str) -> int | None:
 
 
 def _cited(sentence: Sentence, evidence: Evidence) -> Iterator[tuple[str, Neighbour]]:
-    """The citations that name a retrieved case, and the case."""
-    for tag in sentence.tags:
-        number = _case_number(tag)
-        if number is not None and 1 <= number <= len(evidence.cases):
-            yield tag, evidence.cases[number - 1]
+    """The citations that name a retrieved case, by tag or in words, and the case."""
+    for number in _numbered(sentence):
+        if 1 <= number <= len(evidence.cases):
+            yield f"C{number}", evidence.cases[number - 1]
+
+
+def _numbered(sentence: Sentence) -> tuple[int, ...]:
+    """The numbers of the cases that a sentence names, by tag or in words."""
+    tagged = (number for tag in sentence.tags if (number := _case_number(tag)) is not None)
+    return tuple(dict.fromkeys((*tagged, *lexicon.case_numbers(sentence.text))))
+
+
+def unretrieved(sentence: Sentence, evidence: Evidence) -> tuple[str, ...]:
+    """The cases that a sentence names and retrieval did not return, as tags."""
+    return tuple(f"C{number}" for number in _numbered(sentence) if not 1 <= number <= len(evidence.cases))
 
 
 def _citation_flags(sentence: Sentence, subjects: tuple[Mention, ...], evidence: Evidence) -> Iterator[_Flag]:
-    retrieved = dict(_cited(sentence, evidence))
-    for tag in sentence.tags:
-        if _case_number(tag) is not None and tag not in retrieved:
-            yield _Flag(ClaimStatus.CONTRADICTED, f"[{tag}]: {len(evidence.cases)} cases were retrieved")
-    for tag, neighbour in retrieved.items():
+    for tag in unretrieved(sentence, evidence):
+        yield _Flag(ClaimStatus.CONTRADICTED, f"[{tag}]: {len(evidence.cases)} cases were retrieved")
+    for tag, neighbour in _cited(sentence, evidence):
         yield from _cited_case_flags(tag, neighbour, sentence, subjects)
 
 
@@ -194,7 +202,7 @@ def _cited_case_flags(tag: str, neighbour: Neighbour, sentence: Sentence, subjec
     denied = {mention.name for mention in subjects if mention.negated} & says
     if denied:
         yield _Flag(ClaimStatus.UNSUPPORTED, f"[{tag}]: that case has {_labels(denied)}")
-    if asserted and not any(_family(name) & says for name in asserted):
+    if asserted and not any(family(name) & says for name in asserted):
         yield _Flag(ClaimStatus.UNSUPPORTED, f"[{tag}]: that case does not say {_labels(asserted)}")
     if not subjects and not (lexicon.says_normal(sentence.text) or lexicon.says_lesion(sentence.text)):
         yield _Flag(ClaimStatus.UNSUPPORTED, f"[{tag}]: the sentence names nothing that a case could say")
@@ -212,7 +220,7 @@ def _split_mentions(text: str) -> Iterator[Mention]:
         yield from lexicon.mentions(part)
 
 
-def _family(name: str) -> frozenset[str]:
+def family(name: str) -> frozenset[str]:
     """A name, its parent and its children."""
     row = load()[name]
     return frozenset(filter(None, (name, row.parent, *row.children)))
@@ -265,7 +273,7 @@ def _locations(sentence: Sentence, nearest: Mention | None, subjects: tuple[Ment
 def _location(name: str, evidence: Evidence) -> Localisation | None:
     if name not in load():
         return None
-    return next((evidence.locations[kin] for kin in (name, *sorted(_family(name) - {name})) if kin in evidence.locations), None)
+    return next((evidence.locations[kin] for kin in (name, *sorted(family(name) - {name})) if kin in evidence.locations), None)
 
 
 def _same_side(claimed: Side, located: Side) -> bool:
@@ -480,9 +488,10 @@ def _item(name: str, omitted: bool, evidence: Evidence) -> DifferentialItem:
     cases = [f"C{rank}" for rank, neighbour in enumerate(evidence.cases, start=1) if name in neighbour.case.diagnoses]
     tags = [f"P:{name}"] * (score is not None) + [f"L:{name}"] * (name in evidence.locations) + cases
     note = "scored positive; the model's draft left it out" if omitted else None
+    spot = Spot.of(evidence.locations[name]) if name in evidence.locations else None
     if "scores" in evidence.hidden:
-        return DifferentialItem(name, None, None, tuple(tags[1:]), note)
-    return DifferentialItem(name, score.probability if score else None, score.score if score else None, tuple(tags), note)
+        return DifferentialItem(name, None, None, tuple(tags[1:]), note, spot)
+    return DifferentialItem(name, score.probability if score else None, score.score if score else None, tuple(tags), note, spot)
 
 
 def _dropped(text: str, reason: str) -> Claim:
@@ -499,4 +508,4 @@ def _findings(evidence: Evidence) -> tuple[FindingItem, ...]:
 def _finding(name: str, location: Localisation | None) -> FindingItem:
     if location is None:
         return FindingItem(name, None, None, (f"P:{name}",))
-    return FindingItem(name, location.side.value, location.region, (f"P:{name}", f"L:{name}"))
+    return FindingItem(name, location.side.value, location.region, (f"P:{name}", f"L:{name}"), Spot.of(location))

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoder.calibrated import with_calibration
 from encoder.calibration import Platt
 from encoder.config import EncoderConfig, from_mapping
 from encoder.errors import StudyError, WeightsError
@@ -20,10 +21,13 @@ from encoder.features import Localisation, Priority, Score, StudyFeatures
 from encoder.locate import TokenView, locate
 from encoder.model import Labels, Readout, TokenBatch, embed, read_out
 from encoder.networks import SequenceOutput, StudyOutput, Towers, token_rows
+from encoder.open_encoders import kind_of, opener
 from encoder.outliers import Outliers, series_statistics
 from encoder.patches import Patches, cut
+from encoder.precision import Asked, settled
 from encoder.prima import UNKNOWN, Prima
 from encoder.study import Series, Study
+from encoder.token_score import StudyTokens, TokenScore, TowerScore
 from encoder.tokenizer import encode_patches
 from encoder.volume import canonical
 from encoder.weights import digest_of, load_strictly, read_weights, rounded, write_weights
@@ -104,30 +108,52 @@ class Scores:
 
 
 class StudyEncoder(Protocol):
-    """The seam through which any encoder is put in: one study in, features out, and a hash that says which weights."""
+    """The seam through which any encoder is put in: one study in, features out, and a hash that says which weights.
 
-    hash: str
+    docs/OPEN_ENCODERS.md says what to keep to. hash: of all that an embedding depends on; an index and an adapter record it.
+    """
+
+    @property
+    def hash(self) -> str:
+        """sha256 of the weights and switches."""
 
     @property
     def trained_heads(self) -> frozenset[str]:
         """Names of the diagnoses that the weights can score."""
 
     def encode(self, study: Study) -> StudyFeatures:
-        """Everything the weights know of the study."""
+        """Everything the weights know of the study. Raises StudyError when no series gives anything; the study is not changed."""
 
 
 class Encoder:
-    """The tiny preset with its weights; `encode` is the only door."""
+    """The tiny preset with its weights; `encode` is the only door. precision: "auto" means float32, since it gains nothing from less."""
 
-    def __init__(self, card: Card, towers: Towers, readout: Readout, outliers: Outliers, digest: str = "") -> None:
+    def __init__(
+        self, card: Card, towers: Towers, readout: Readout, outliers: Outliers, digest: str = "", precision: Asked = "auto"
+    ) -> None:
         self.card, self.towers, self.readout, self.outliers, self.hash = card, towers.eval(), readout.eval(), outliers, digest
+        self.precision = settled(precision, sum(p.numel() for p in towers.parameters()), torch.device("cpu"))
+
+    @staticmethod
+    def load(folder: Path | None = None, precision: Asked = "auto", *, calibrated: bool = True) -> StudyEncoder:
+        """Open an encoder's folder strictly, of any kind, with the calibration that lies in it; None = the shipped weights.
+
+        precision: "float32" is exact; "bfloat16" is several times as fast for large networks where the processor has it; "auto" is the
+        latter for networks that gain from it. calibrated: False leaves the calibration aside. Raises WeightsError.
+        """
+        folder = folder or SHIPPED
+        opened: StudyEncoder
+        if (folder / "prima.json").exists():
+            opened = Prima.load(folder, precision)
+        elif (kind := kind_of(folder / MANIFEST)) is not None:
+            opened = opener(kind)(folder, precision)
+        else:
+            opened = Encoder.read(folder, precision)
+        return with_calibration(opened, folder) if calibrated else opened
 
     @classmethod
-    def load(cls, folder: Path | None = None) -> StudyEncoder:
-        """Read a weights folder strictly, written here or by `prima convert`; None = the shipped weights. Raises WeightsError."""
-        folder = folder or SHIPPED
-        if (folder / "prima.json").exists():
-            return Prima.load(folder)
+    def read(cls, folder: Path, precision: Asked = "auto") -> Encoder:
+        """Read a folder that `save` wrote. Raises WeightsError."""
         try:
             card = Card.from_json((folder / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -140,7 +166,7 @@ class Encoder:
         }
         towers = load_strictly(Towers(card.config), parts["towers."], folder / MODEL)
         readout = load_strictly(Readout(card.config, card.labels), parts["readout."], folder / MODEL)
-        return cls(card, towers, readout, Outliers.from_tensors(tensors, card.outlier_threshold), digest_of(folder))
+        return cls(card, towers, readout, Outliers.from_tensors(tensors, card.outlier_threshold), digest_of(folder), precision)
 
     def save(self, folder: Path) -> None:
         """Write what `load` reads, weights in half precision; the hash changes with any weight, threshold or switch.
@@ -167,9 +193,10 @@ class Encoder:
     @torch.inference_mode()
     def encode(self, study: Study) -> StudyFeatures:
         """Everything the weights know of the study. Raises StudyError when no series gives a token; the study is not changed."""
-        encoded = self.prepare(study)
-        sequences, out = embed(self.towers, encoded.batch)
-        scores = self._read(encoded, sequences, out)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
+            encoded = self.prepare(study)
+            sequences, out = embed(self.towers, encoded.batch)
+            scores = self._read(encoded, sequences, out)
         return StudyFeatures(
             embedding=_array(torch.nn.functional.normalize(out.clip[0].float(), dim=0)),
             registers=_array(out.registers[0]),
@@ -181,7 +208,28 @@ class Encoder:
             locations=scores.locations,
             out_of_distribution=self.outliers.judge(encoded.statistics),
             encoder=self.hash,
+            priority_calibrated=True,
         )
+
+    def token_score(self, study: Study, diagnosis: str) -> TokenScore:
+        """One of `trained_heads` as a function of the study's tokens. Raises StudyError as `encode` does."""
+        encoded = self.prepare(study)
+        column, threshold = self.card.labels.diagnoses.index(diagnosis), self.card.heads[diagnosis].threshold
+        with torch.no_grad():
+            evidence = read_out(self.readout, *embed(self.towers, encoded.batch), encoded.batch).evidence
+        tokens = StudyTokens(
+            encoded.series,
+            encoded.patches,
+            encoded.batch.rows,
+            encoded.batch.descriptions[0],
+            tuple(self.card.labels.regions[1 + int(region)] for region in evidence.regions[:, 1:].argmax(1)),  # 0 is background
+            self.outliers.judge(encoded.statistics),
+        )
+
+        def score(sequences: SequenceOutput, study: StudyOutput, batch: TokenBatch) -> Tensor:
+            return read_out(self.readout, sequences, study, batch).scores[:, column] - threshold
+
+        return TowerScore(self.towers, tokens, score)
 
     def prepare(self, study: Study) -> Encoded:
         """Cut and tokenise every series; series without foreground, or too large for the weights' rule, are passed over."""

@@ -3,7 +3,8 @@
 EncoderError
 ├── StudyError        a path that holds no usable MRI study
 │   └── UnsafeArchive a zip that escapes its folder or unpacks to too much
-└── WeightsError      weights that are missing, foreign, incomplete or hostile
+├── WeightsError      weights that are missing, foreign, incomplete or hostile
+└── ExplainError      a score that cannot be explained
 """
 
 
@@ -21,3 +22,7 @@ class UnsafeArchive(StudyError):
 
 class WeightsError(EncoderError):
     """Weights that are missing, foreign, incomplete or hostile."""
+
+
+class ExplainError(EncoderError):
+    """A score that cannot be explained: an unknown name, a head that was not trained, an encoder without tokens."""

@@ -34,6 +34,11 @@ class Score:
     probability: float | None
 
 
+def spoken(score: float, probability: float | None) -> str:
+    """How a score reads wherever a person or a model sees it: a probability only where it is calibrated."""
+    return f"score {score:+.2f} relative to threshold, not calibrated" if probability is None else f"probability {probability:.2f}"
+
+
 @dataclass(frozen=True)
 class OutOfDistribution:
     """How far the voxels lie from what the encoder was trained on; flagged when score > threshold."""
@@ -70,7 +75,8 @@ class StudyFeatures:
     scores: one per diagnosis head; a diagnosis without a trained head is absent.
     referral: one per referral head (specialty). priority: (level, probability) pairs, empty without a head.
     locations: for diagnoses scored positive and any location found.
-    encoder: sha256 of the weights that made it.
+    encoder: sha256 of the weights that made it. calibration: of the calibration fitted beside them, None where there is none.
+    priority_calibrated: whether `priority` are probabilities, or a softmax that nothing was fitted to.
     """
 
     embedding: NDArray[np.float32]
@@ -83,3 +89,5 @@ class StudyFeatures:
     locations: tuple[Localisation, ...]
     out_of_distribution: OutOfDistribution | None
     encoder: str
+    calibration: str | None = None
+    priority_calibrated: bool = False

@@ -44,6 +44,10 @@ class SharedHeads(nn.Module):
             pooled = F.relu(layer(pooled))
         return last(pooled) - self.thresholds  # type: ignore[no-any-return]
 
+    def column(self, name: str) -> Callable[[Tensor], Tensor]:
+        """One name's score alone: (b, width) -> (b,)."""
+        return lambda pooled: self(pooled)[:, self.group.names.index(name)]
+
 
 class SeparateHeads:
     """One MLP a name, read when it is used: 52 published heads are 2.4 G parameters, of which one head is in use at a time.
@@ -61,6 +65,11 @@ class SeparateHeads:
         """(b, width) -> (b, names): logit - threshold, float32."""
         columns = [_mlp(pooled.float(), self._layers(name)) for name in self.group.names]
         return torch.cat(columns, dim=1) - torch.tensor(self.group.thresholds)
+
+    def column(self, name: str) -> Callable[[Tensor], Tensor]:
+        """One name's score alone, its layers read once: (b, width) -> (b,). Unlike the whole, it passes gradients back."""
+        layers, threshold = self._layers(name), self.group.thresholds[self.group.names.index(name)]
+        return lambda pooled: _mlp(pooled.float(), layers)[:, 0] - threshold
 
     def _layers(self, name: str) -> list[tuple[Tensor, Tensor]]:
         depth = len(self.group.hidden) + 1

@@ -80,7 +80,7 @@ def locate(diagnosis: str, view: TokenView, series: tuple[Series, ...], region_n
     if place is None:
         return None
     best = series[place.series]
-    return Localisation(diagnosis, place.side, place.region, best.name, _slice(best, place.mm), place.mm, place.confidence)
+    return Localisation(diagnosis, place.side, place.region, best.name, slice_of(best, place.mm), place.mm, place.confidence)
 
 
 def _side(x: NDArray[np.float32], probabilities: NDArray[np.float32], centre: float) -> Side:
@@ -88,17 +88,18 @@ def _side(x: NDArray[np.float32], probabilities: NDArray[np.float32], centre: fl
     left = float(probabilities[x > MIDLINE_MM].sum())
     right = float(probabilities[x < -MIDLINE_MM].sum())
     if left + right > 0 and min(left, right) / (left + right) > BOTH_SIDES:
-        return Side.BILATERAL if abs(left - right) / (left + right) < 1 - 2 * BOTH_SIDES else _nearer(centre)
-    return _nearer(centre)
+        return Side.BILATERAL if abs(left - right) / (left + right) < 1 - 2 * BOTH_SIDES else nearer(centre)
+    return nearer(centre)
 
 
-def _nearer(centre: float) -> Side:
+def nearer(centre: float) -> Side:
+    """The side of a point `centre` mm to the left of the midline."""
     if abs(centre) < MIDLINE_MM:
         return Side.MIDLINE
     return Side.LEFT if centre > 0 else Side.RIGHT
 
 
-def _slice(series: Series, mm: tuple[float, float, float]) -> int:
+def slice_of(series: Series, mm: tuple[float, float, float]) -> int:
     """The slice index nearest to a point."""
     index = np.linalg.solve(series.affine[:3, :3], np.array(mm) - series.affine[:3, 3])
     return int(np.clip(round(float(index[2])), 0, series.voxels.shape[2] - 1))

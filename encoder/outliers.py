@@ -7,8 +7,8 @@ a study's score is the mean over its series, and the threshold a quantile of tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from encoder.volume import Volume
 NEIGHBOURS = 5
 QUANTILES = np.linspace(0.04, 0.96, 12)
 RADII = 14
+MOST_ROWS = 20_000
 
 
 def series_statistics(source: Volume) -> NDArray[np.float32]:
@@ -103,13 +104,30 @@ class Outliers:
         rows: (n, f) series statistics. held_out: one (s, f) array a study. Variance below 1 % of the largest is ignored,
         so that directions in which phantoms never vary do not divide by nothing.
         """
+        bare = cls._measuring(rows)
+        return replace(bare, threshold=_cut([bare.distance(study) for study in held_out], flag_rate))
+
+    @classmethod
+    def fit_crossed(cls, studies: Sequence[NDArray[np.float32]], folds: NDArray[np.int64], flag_rate: float = 0.02) -> Outliers:
+        """Fit on all studies, the threshold on each fold's distance from the others: no study need be kept out.
+
+        studies: one (s, f) array each; folds: (n,), two or more different ones.
+        """
+        scores = []
+        for fold in np.unique(folds):
+            bare = cls._measuring(np.concatenate([study for study, its in zip(studies, folds, strict=True) if its != fold]))
+            scores += [bare.distance(study) for study, its in zip(studies, folds, strict=True) if its == fold]
+        return replace(cls._measuring(np.concatenate(list(studies))), threshold=_cut(scores, flag_rate))
+
+    @classmethod
+    def _measuring(cls, rows: NDArray[np.float32]) -> Outliers:
+        """Whitening and reference without a threshold yet; of more than MOST_ROWS rows an even part."""
+        rows = rows[:: -(-len(rows) // MOST_ROWS)]
         centre, scale = np.median(rows, axis=0), rows.std(0) + 1e-3
         values, vectors = np.linalg.eigh(np.cov(((rows - centre) / scale).T))
         spread = np.sqrt(np.maximum(values, 0.01 * values.max()))
         whitening = (vectors / spread) / scale[:, None]
-        bare = cls(centre.astype(np.float32), whitening.astype(np.float32), ((rows - centre) @ whitening).astype(np.float32), np.inf)
-        scores = np.array([bare.distance(study) for study in held_out])
-        return cls(bare.centre, bare.whitening, bare.reference, float(np.quantile(scores, 1 - flag_rate)))
+        return cls(centre.astype(np.float32), whitening.astype(np.float32), ((rows - centre) @ whitening).astype(np.float32), np.inf)
 
     def distance(self, rows: NDArray[np.float32]) -> float:
         """Mean over a study's series of the distance to the k-th nearest training row. rows: (s, f)."""
@@ -133,3 +151,7 @@ class Outliers:
         """Restore what `tensors` wrote."""
         centre, whitening, reference = (tensors[f"outliers.{name}"].float().numpy() for name in ("centre", "whitening", "reference"))
         return Outliers(centre, whitening, reference, threshold)
+
+
+def _cut(scores: Sequence[float], flag_rate: float) -> float:
+    return float(np.quantile(np.array(scores), 1 - flag_rate))

@@ -107,7 +107,15 @@ def token_size(plane_axis: int, spec: PatchSpec) -> tuple[int, int, int]:
     return z, y, x
 
 
-def _padding(shape: tuple[int, ...], size: tuple[int, int, int]) -> tuple[list[int], list[int]]:
+def token_grid(patches: Patches) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """The grid that a series was cut on, axes (z, y, x): voxels padded in front, edges of a token in voxels, tokens along each axis."""
+    a, b, c = patches.values.shape[1:]
+    size = tuple(edge // 2 if axis == patches.plane_axis else edge for axis, edge in enumerate((a, b, c)))  # the thin axis was doubled
+    before, after = _padding(patches.shape, size)
+    return tuple(before), size, tuple((n + x + y) // s for n, x, y, s in zip(patches.shape, before, after, size, strict=True))
+
+
+def _padding(shape: tuple[int, ...], size: tuple[int, ...]) -> tuple[list[int], list[int]]:
     """Voxels to add before and after each axis; the odd one comes after."""
     missing = [-n % s for n, s in zip(shape, size, strict=True)]
     return [m // 2 for m in missing], [m - m // 2 for m in missing]

@@ -17,6 +17,8 @@ from encoder.errors import WeightsError
 
 M = TypeVar("M", bound=nn.Module)
 
+CALIBRATION, OUTLIERS = "calibration.json", "outliers.safetensors"  # beside the weights, no part of them
+
 _CODES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -60,8 +62,11 @@ def rounded(tensor: Tensor) -> Tensor:
 
 
 def digest_of(folder: Path) -> str:
-    """sha256 over every weights file and every json of a folder: changes with any weight, threshold or switch."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json"))
+    """sha256 over every weights file and every json of a folder: changes with any weight, threshold or switch.
+
+    A calibration fitted later does not count: it changes no embedding, and an index or adapter must not be refused for it.
+    """
+    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json") and p.name not in (CALIBRATION, OUTLIERS))
     return hashlib.sha256("".join(f"{path.name} {sha256(path)}\n" for path in files).encode()).hexdigest()
 
 

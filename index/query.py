@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from encoder.features import StudyFeatures
 from encoder.study import Study
+from prompts.diagnoses import taxonomy_name
 
 
 def patient_of(study: Study) -> str:
@@ -38,7 +39,10 @@ class Query:
     @staticmethod
     def of(features: StudyFeatures, patient: str | None = None, text: str | None = None, diversity: float = 0.0) -> Query:
         """The query that an encoded study makes; patient: as `patient_of` has it."""
-        likely = tuple((head.name, head.probability if head.probability is not None else _logistic(head.score)) for head in features.scores)
+        likely = tuple(
+            (taxonomy_name(head.name), head.probability if head.probability is not None else _logistic(head.score))
+            for head in features.scores
+        )
         return Query(features.embedding, features.sequences, features.names, likely, text, patient, diversity)
 
 

@@ -125,3 +125,13 @@ def _row(name: str, raw: dict[str, Any]) -> Diagnosis:
 def _require(where: str, expected: str, found: set[str], allowed: set[str]) -> None:
     if found - allowed:
         raise ValueError(f"{where}: expected {expected}, found {sorted(found - allowed)}")
+
+
+def taxonomy_name(head: str) -> str:
+    """The table's name of a head: released weights say `cyst_arachnoid_cyst` for group and name; other names stay as they are."""
+    return _grouped().get(head, head)
+
+
+@cache
+def _grouped() -> Mapping[str, str]:
+    return {f"{row.group}_{name}": name for name, row in load().items()}

@@ -8,12 +8,16 @@ from typing import Any
 from urllib.parse import quote
 
 from assistant import jobs, studies
-from assistant.app.draft import TAG, readable
+from assistant.app.draft import TAG, case_links, place_links, readable
 from assistant.database import Database
 from assistant.jobs import AGAIN, Job, JobEvent, Kind, State
 
 THINKING = "…"
+UNCHECKED = "*Being written; not yet checked.*"
+DOUBTFUL = "⚠ **Doubtful answer.** What the evidence does not carry is marked; check it in the images."
 LIMIT = 2_000  # characters of a question
+_SENTENCE = re.compile(r"(?<=[.!?\]])\s+(?=[A-Z\"_])")
+_OF_A_CASE = re.compile(r"\bcases?\b|\bC\d", re.IGNORECASE)
 
 
 def shown(database: Database, visitor: str, study: str) -> list[dict[str, Any]]:
@@ -55,39 +59,52 @@ def running(database: Database, visitor: str, study: str) -> str | None:
 
 
 def answer_text(job: Job, events: tuple[JobEvent, ...]) -> str:
-    """An answer as Markdown: its text so far; whole, with citations as links and unsupported sentences named; or why there is none."""
-    text, links, doubts = "", dict[str, str](), list[str]()
+    """An answer as Markdown: its text so far; whole, with citations as links and doubtful sentences marked; or why there is none."""
+    text, whole = "", None
     for event in events:
         if event.kind == AGAIN:
             text = ""
         elif event.kind == "answer":
             text += event.body["text"]
-        elif event.kind == "replied":  # only the whole answer tells which cases its numbers mean
-            text = event.body["text"]
-            links = {f"C{rank}": id for rank, id in enumerate(event.body["cases"], 1)}
-            doubts = [_doubt(claim) for claim in event.body["claims"] if claim["status"] in ("unsupported", "contradicted")]
+        elif event.kind == "replied":
+            whole = _checked(event.body)
+    if whole is not None:
+        return whole
     if job.state is State.STOPPED:
-        return f"{linked(text, links)}\n\n*Stopped.*"
+        return f"{_so_far(text)}\n\n*Stopped; what is here was not checked.*"
     if job.state in (State.FAILED, State.INTERRUPTED):
         return job.message or "This question could not be answered. Ask it once more."
     if job.state is State.QUEUED and job.ahead:
         return f"*Waiting: {job.ahead} before yours.*"
-    return "\n\n".join([linked(text, links) or THINKING, *doubts])
+    return f"{_so_far(text)}\n\n{UNCHECKED}" if text else THINKING
 
 
-def _doubt(claim: Mapping[str, Any]) -> str:
-    word = "Evidence against this" if claim["status"] == "contradicted" else "No evidence for this"
-    reason = f" ({claim['reason']})" if claim.get("reason") else ""
-    return f"**{word}:** “{TAG.sub('', claim['text']).strip()}”{reason}"
+def _so_far(text: str) -> str:
+    """What is written so far; a sentence about a case waits until it is known to be about one that was retrieved."""
+    return linked(" ".join(each for each in _SENTENCE.split(text) if not _OF_A_CASE.search(each)), {})
+
+
+def _checked(replied: Mapping[str, Any]) -> str:
+    """The whole answer: doubtful sentences marked where they stand, and below why; contradicted ones struck through."""
+    text, why = replied["text"], list[str]()
+    for claim in replied["claims"]:
+        said = TAG.sub("", claim["text"]).strip()
+        if claim["status"] not in ("unsupported", "contradicted") or said not in text:  # what was left out is not told again
+            continue
+        against = claim["status"] == "contradicted"
+        text = text.replace(said, f"⚠ ~~{said}~~" if against else f"⚠ {said}", 1)
+        why.append(f"⚠ **{'Evidence against' if against else 'No evidence for'}** “{said}”: {claim.get('reason') or 'nothing carries it'}.")
+    links = case_links({"id": id} for id in replied["cases"]) | place_links(replied.get("spots", {}).items())
+    return "\n\n".join([DOUBTFUL, linked(text, links), *why] if why else [linked(text, links)])
 
 
 def linked(text: str, links: Mapping[str, str]) -> str:
-    """Markdown with tags turned into links to cases and sequences; the page's script opens them."""
+    """Markdown with tags turned into links to cases, places and sequences; the page's script opens them."""
 
     def link(match: re.Match[str]) -> str:
         tag = match[1]
         if tag in links:
-            return f"[{tag}](#case-{quote(links[tag], safe='')})"
+            return f"[{readable(tag)}]({links[tag]})"
         if tag.startswith("S:"):
             return f"[{tag}](#sequence-{quote(tag[2:], safe='')})"
         return f"`{readable(tag)}`"

@@ -45,7 +45,7 @@ class Progress:
     cases: tuple[Mapping[str, Any], ...] = ()
     result: Mapping[str, Any] | None = None
     seen: int = 0
-    links: Mapping[str, str] = field(default_factory=dict)  # "C2" -> case id
+    links: Mapping[str, str] = field(default_factory=dict)  # "C2" -> what it opens
 
     def after(self, events: Iterable[JobEvent]) -> Progress:
         """The progress once these events are told too."""
@@ -80,8 +80,14 @@ def draft_panel() -> gr.HTML:
 
 
 def case_links(cases: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The case that each citation names: C1 is the first retrieved."""
-    return {f"C{rank}": case["id"] for rank, case in enumerate(cases, 1)}
+    """What each citation opens: C1 is the first retrieved."""
+    return {f"C{rank}": f"#case-{quote(case['id'], safe='')}" for rank, case in enumerate(cases, 1)}
+
+
+def place_links(spots: Iterable[tuple[str, Mapping[str, Any] | None]]) -> dict[str, str]:
+    """What each location's tag opens: its sequence at its point (LPS mm); spots: (name, spot), None where nothing was located."""
+    found = ((name, spot["series"], spot["mm"]) for name, spot in spots if spot)
+    return {f"L:{name}": f"#place-{quote(series, safe='')}@{','.join(f'{x:.1f}' for x in mm)}" for name, series, mm in found}
 
 
 def empty(text: str = NO_DRAFT) -> str:
@@ -105,13 +111,12 @@ def render(progress: Progress, job: Job, models: str) -> str:
 def plain_text(result: Mapping[str, Any]) -> str:
     """The draft to paste elsewhere: fixed section headers, flagged sentences marked, notice at the end."""
     report = result["report"]
-    flagged = {claim["text"]: claim["status"] for claim in result["claims"] if claim["status"] in ("unsupported", "contradicted")}
+    contradicted = [TAG.sub("", claim["text"]).strip() for claim in result["claims"] if claim["status"] == "contradicted"]
     lines: list[str] = []
     for section in SECTIONS:
-        text = TAG.sub("", report.get(section) or "")
-        for sentence in flagged:
-            bare = TAG.sub("", sentence).strip()
-            text = text.replace(bare, f"[CHECK: {flagged[sentence]}] {bare}") if bare else text
+        text = TAG.sub("", report.get(section) or "").replace("[unverified]", "[CHECK: no evidence found]")  # the check's own mark
+        for sentence in filter(None, contradicted):
+            text = text.replace(sentence, f"[CHECK: contradicted] {sentence}")
         lines += [section.upper() + ":", re.sub(r" +([.,])", r"\1", re.sub(r" {2,}", " ", text)).strip() or "-", ""]
     return "\n".join([*lines, NOTICE])
 
@@ -179,7 +184,9 @@ def _written_so_far(progress: Progress) -> str:
 
 
 def _finished(result: Mapping[str, Any]) -> str:
-    links = case_links(result["cases"])
+    located = [(item["diagnosis"], item.get("spot")) for item in result["differential"]]
+    located += [(item["name"], item.get("spot")) for item in result["findings"]]
+    links = case_links(result["cases"]) | place_links(located)
     return "".join(
         (
             _badges(result),
@@ -230,19 +237,20 @@ def _differential(result: Mapping[str, Any], links: Mapping[str, str]) -> str:
         return "" if flagged else "<h3>Differential</h3><p>No diagnosis of the taxonomy is suggested.</p>"
     rows = "".join(
         f'<tr><td class="number">{rank}</td><td>{escape(readable(item["diagnosis"]))}</td>'
-        f'<td class="number">{_chance(item["probability"])}</td><td>{_tags(item["evidence"], links)}{_note(item.get("note"))}</td></tr>'
+        f'<td class="number">{_chance(item["probability"], item["score"])}</td>'
+        f"<td>{_tags(item['evidence'], links)}{_note(item.get('note'))}</td></tr>"
         for rank, item in enumerate(items, 1)
     )
-    return f"<h3>Differential</h3><table><tr><th></th><th>diagnosis</th><th>probability</th><th>evidence</th></tr>{rows}</table>"
+    return f"<h3>Differential</h3><table><tr><th></th><th>diagnosis</th><th>probability or score</th><th>evidence</th></tr>{rows}</table>"
 
 
 def _note(note: str | None) -> str:
     return f'<div class="legend">{escape(note)}</div>' if note else ""
 
 
-def _chance(probability: float | None) -> str:
+def _chance(probability: float | None, score: float | None) -> str:
     if probability is None:
-        return "not calibrated"
+        return "" if score is None else f"{score:+.2f} relative to threshold, not calibrated"
     percent = round(100 * probability)
     return f'<span class="chance"><i style="width:{percent}%"></i></span>{percent} %'
 
@@ -295,8 +303,8 @@ def _sentence(text: str, status: str, links: Mapping[str, str], claim: Mapping[s
 
 def _ranks(cases: Iterable[str], links: Mapping[str, str]) -> list[str]:
     """Case ids as the tags that name them."""
-    tags = {case: tag for tag, case in links.items()}
-    return [tags[case] for case in cases if case in tags]
+    tags = {target: tag for tag, target in links.items()}
+    return [tags[target] for case in cases if (target := f"#case-{quote(case, safe='')}") in tags]
 
 
 def _cases(result: Mapping[str, Any], links: Mapping[str, str]) -> str:
@@ -304,10 +312,10 @@ def _cases(result: Mapping[str, Any], links: Mapping[str, str]) -> str:
         flagged = result["out_of_distribution"].get("flagged")
         return "" if flagged else "<h3>Similar cases</h3><p>No case in the index is similar enough to cite.</p>"
     lines = []
-    for (tag, id), case in zip(links.items(), result["cases"], strict=True):
+    for rank, case in enumerate(result["cases"], 1):
         names = ", ".join(readable(name) for name in case["diagnoses"]) or "normal"
         alike = "" if case["similarity"] is None else f" <span class='legend'>similarity {case['similarity']:.2f}</span>"
-        lines.append(f"<li>{_tag(tag, links)} {escape(names)} <span class='legend'>{escape(id)}</span>{alike}</li>")
+        lines.append(f"<li>{_tag(f'C{rank}', links)} {escape(names)} <span class='legend'>{escape(case['id'])}</span>{alike}</li>")
     return f"<h3>Similar cases</h3><ul>{''.join(lines)}</ul>"
 
 
@@ -340,8 +348,10 @@ def _tags(tags: Iterable[str], links: Mapping[str, str]) -> str:
 
 def _tag(tag: str, links: Mapping[str, str]) -> str:
     shown = escape(readable(tag))
+    if tag.startswith("L:") and tag in links:
+        return f'<button type="button" class="tag" data-opens="{links[tag]}" title="Show this place in the images">{shown}</button>'
     if tag in links:
-        return f'<a class="tag" href="#case-{quote(links[tag], safe="")}" title="Open the cited case beside the study">{shown}</a>'
+        return f'<a class="tag" href="{links[tag]}" title="Open the cited case beside the study">{shown}</a>'
     if tag.startswith("S:"):
         return f'<a class="tag" href="#sequence-{quote(tag[2:], safe="")}" title="Show this sequence">{shown}</a>'
     return f'<span class="tag">{shown}</span>'

@@ -111,7 +111,7 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
                     show_label=False,
                     editable="user",
                     buttons=["copy"],
-                    height=280,
+                    height=340,
                     placeholder=PLACEHOLDER,
                     allow_tags=False,
                 )

@@ -19,13 +19,15 @@ TEMPLATE = """
       n and p change the sequence, r resets."></canvas>
     <div class="pictures" data-part="pictures" hidden></div>
     <p class="message" data-part="message" role="status"></p>
-    <div class="readouts" data-part="readouts" hidden><span data-part="slice"></span><span data-part="window"></span></div>
+    <div class="readouts" data-part="readouts" hidden><span data-part="slice"></span><span data-part="window"></span>
+      <span data-part="place"></span></div>
   </div>
   <nav class="row" data-part="tools" aria-label="Views" hidden><span class="row views" data-part="views"></span>
     <span class="convention">Radiological: R is on the left</span></nav>
   <div class="report" data-part="report" tabindex="0" hidden></div>
 </section>
 """
+FIRST = ("FLAIR", "T2", "T1post", "T1")  # which sequence is opened first, the best there is
 ON_LOAD = """import(props.script).then((viewer) => viewer.mount(element, props, trigger, watch)); // events: 'close'"""
 
 
@@ -72,6 +74,11 @@ def case_value(case: Mapping[str, Any], tag: str, series: Sequence[Mapping[str, 
     }
 
 
+def first_shown(keys: Sequence[str]) -> int:
+    """The position of the sequence that a study opens with; the first where none of FIRST is there."""
+    return next((keys.index(wanted) for wanted in FIRST if wanted in keys), 0)
+
+
 def sequence_keys(series: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys by which sentences name sequences (`assistant.evidence`), in the order of the series."""
     keys: list[str] = []
@@ -83,5 +90,9 @@ def sequence_keys(series: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _addressed(where: str, series: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    keyed = zip(series, sequence_keys(series), strict=True)
-    return [{**each, "url": f"{where}/{each['file']}", "key": key} for each, key in keyed]
+    keys = sequence_keys(series)
+    first = first_shown(keys)
+    return [
+        {**each, "url": f"{where}/{each['file']}", "key": key, "first": at == first}
+        for at, (each, key) in enumerate(zip(series, keys, strict=True))
+    ]

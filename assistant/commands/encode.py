@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 if TYPE_CHECKING:
     from encoder.features import StudyFeatures
+    from encoder.precision import Asked
 
 
 def encode(
     path: Annotated[Path, typer.Argument(help="A study: folder, zip or file.")],
     encoder: Annotated[Path | None, typer.Option(help="Encoder folder; the shipped demo weights unless told.")] = None,
+    precision: Annotated[
+        str,
+        typer.Option(help="float32 (exact), bfloat16 (several times as fast where the processor has it), or auto: the latter if large."),
+    ] = "auto",
     description: Annotated[str | None, typer.Option(help="The study's description; the files' own unless told.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     save: Annotated[
@@ -24,11 +29,12 @@ def encode(
 ) -> None:
     """Encode one study: embedding, registers, sequence embeddings, scores, locations."""
     from encoder.encoder import Encoder
+    from encoder.features import spoken
     from encoder.reading import read_study
     from encoder.study import Context
 
     print("reading and encoding ...", file=sys.stderr)
-    features = Encoder.load(encoder).encode(read_study(path, Context(description=description)))
+    features = Encoder.load(encoder, cast("Asked", precision)).encode(read_study(path, Context(description=description)))
     if save is not None:
         _write(features, save)
         print(f"wrote {save}", file=sys.stderr)
@@ -41,8 +47,7 @@ def encode(
     if verdict is not None and verdict.flagged:
         print(f"Out of distribution: distance {verdict.score:.2f}, threshold {verdict.threshold:.2f}; the scores below mean nothing.")
     for score in sorted(features.scores, key=lambda item: item.score, reverse=True):
-        chance = "not calibrated" if score.probability is None else f"probability {score.probability:.3f}"
-        print(f"{score.name}: score {score.score:+.2f}, {chance}")
+        print(f"{score.name}: {spoken(score.score, score.probability)}")
 
 
 def _write(features: StudyFeatures, save: Path) -> None:
@@ -74,7 +79,9 @@ def _listed(features: StudyFeatures) -> dict[str, Any]:
         "scores": [asdict(score) for score in features.scores],
         "referral": [asdict(score) for score in features.referral],
         "priority": dict(features.priority),
+        "priority_calibrated": features.priority_calibrated,
         "locations": [asdict(location) for location in features.locations],
         "out_of_distribution": None if verdict is None else asdict(verdict),
         "encoder": features.encoder,
+        "calibration": features.calibration,
     }

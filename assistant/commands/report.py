@@ -6,13 +6,14 @@ import json
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 if TYPE_CHECKING:
     from assistant.assistant import Assistant
     from assistant.result import Result
+    from encoder.precision import Asked
     from encoder.study import Study
 
 _LONGEST_PRIOR = 20_000  # characters of a prior report's text that are read
@@ -21,6 +22,9 @@ _LONGEST_PRIOR = 20_000  # characters of a prior report's text that are read
 def report(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Studies: folders, zips or files; a folder may hold several.")],
     encoder: Annotated[Path | None, typer.Option(help="Encoder folder; the shipped demo weights unless told.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="The encoder's numbers: float32 (exact), bfloat16 (faster where the processor has it), or auto.")
+    ] = "auto",
     index: Annotated[Path | None, typer.Option(help="Index of prior cases; the shipped demo index unless told.")] = None,
     llm: Annotated[str | None, typer.Option(metavar="NAME_OR_DIR", help="Causal language model; the shipped one unless told.")] = None,
     adapter: Annotated[Path | None, typer.Option(help="Adapter folder that belongs to the encoder and the model.")] = None,
@@ -59,7 +63,9 @@ def report(
             failed = _tell(error)
             continue
         for study in studies:
-            assistant = assistant or _opened(encoder, index, llm, adapter)  # parts that do not fit end the command: no study would go
+            assistant = assistant or _opened(
+                encoder, index, llm, adapter, precision
+            )  # parts that do not fit end the command: no study would go
             try:
                 _draft(assistant, _with_prior(study, prior, assistant), seed, hidden, as_json)
             except (AssistantError, EncoderError) as error:
@@ -68,11 +74,11 @@ def report(
         raise typer.Exit(2)
 
 
-def _opened(encoder: Path | None, index: Path | None, llm: str | None, adapter: Path | None) -> Assistant:
+def _opened(encoder: Path | None, index: Path | None, llm: str | None, adapter: Path | None, precision: str) -> Assistant:
     from assistant.assistant import Assistant
 
     _progress("opening the models")
-    return Assistant.open(encoder, index, llm, adapter)
+    return Assistant.open(encoder, index, llm, adapter, cast("Asked", precision))
 
 
 def _with_prior(study: Study, prior: str | None, assistant: Assistant) -> Study:

@@ -9,14 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from assistant.train.encoder import Corpus, Targets, chunks, targets
-from encoder.calibration import best_threshold, fit_platt
+from assistant.train.encoder import Corpus, chunks, targets
+from encoder.calibration import FEWEST, best_threshold, fit_platt, fit_temperature
 from encoder.config import EncoderConfig
 from encoder.encoder import Card, Encoder, Head
 from encoder.model import Model
 from encoder.outliers import Outliers
-
-FEWEST_POSITIVES = 8  # a head that saw fewer positives in calibration is not trained enough to speak
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def calibrate(
         labels=labels,
         heads=_heads(labels.diagnoses, outputs.scores, truth.diagnoses.numpy() > 0),
         referral=_heads(labels.specialties, outputs.referral, truth.referral.numpy() > 0),
-        priority_temperature=_temperature(outputs, truth),
+        priority_temperature=fit_temperature(outputs.priority, truth.priority.numpy()),
         outlier_threshold=outliers.threshold,
         provenance=provenance,
     )
@@ -67,16 +65,8 @@ def calibrate(
 def _heads(names: tuple[str, ...], logits: NDArray[np.float64], truth: NDArray[np.bool_]) -> dict[str, Head]:
     heads = {}
     for k, name in enumerate(names):
-        if truth[:, k].sum() >= FEWEST_POSITIVES:
+        if truth[:, k].sum() >= FEWEST:
             threshold = best_threshold(logits[:, k], truth[:, k])
             platt = fit_platt(logits[:, k] - threshold, truth[:, k])
             heads[name] = Head(threshold, platt.slope, platt.intercept)
     return heads
-
-
-def _temperature(outputs: HeadOutputs, truth: Targets) -> float:
-    """The softmax temperature with the lowest negative log-likelihood on a grid."""
-    logits = torch.from_numpy(outputs.priority)
-    grid = np.geomspace(0.3, 5, 40)
-    losses = [float(torch.nn.functional.cross_entropy(logits / t, truth.priority)) for t in grid]
-    return float(grid[int(np.argmin(losses))])

@@ -54,7 +54,7 @@ class Recipe:
     first_indexed_seed: int = 3_000_000
     tokenizer_steps: int = 1600
     tokenizer_minutes: float = 7.0
-    encoder_minutes: float = 55.0
+    encoder_minutes: float = 60.0
 
 
 @dataclass(frozen=True)

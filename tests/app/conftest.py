@@ -9,14 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import marked
 import pytest
+from pydicom.uid import generate_uid
 
-from assistant import studies
 from assistant.database import Database
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -59,6 +60,13 @@ class Running:
     root: Path
     process: subprocess.Popen[str]
 
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        """What the page and its worker know."""
+        opened = Database.open(f"sqlite:///{self.state / 'prima.db'}")
+        yield opened
+        opened.close()
+
 
 def missing(what: str) -> None:
     """Skips here, fails where everything must be there."""
@@ -75,14 +83,17 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Two demo studies and a studies root with marked ones."""
+    """Two demo studies, still being made while the first tests look at others, and a studies root with marked ones."""
     if not CHROMIUM.exists():
         missing(str(CHROMIUM))
     state, root = tmp_path_factory.mktemp("state"), tmp_path_factory.mktemp("root")
+    uid = generate_uid()
     for plane in marked.PLANES:
-        marked.write_dicom(plane, root / f"dicom-{plane}")
-    for orientation in marked.ORIENTATIONS:
-        marked.write_nifti(orientation, root / f"nifti-{orientation}")
+        marked.write_dicom(plane, root / "dicom" / plane, uid)
+    for orientation, name in zip(marked.ORIENTATIONS, ("T1", "T2"), strict=True):
+        marked.write_nifti(orientation, root / "nifti", name)
+    marked.write_nifti("RAS", root / "two", "T1")
+    marked.write_nifti("LAS", root / "two", "FLAIR", tilt=25.0)
     if real := os.environ.get("PRIMA_TEST_DATA"):
         shutil.copytree(Path(real) / "nifti_tumour_TCGA-FG-6692", root / "real")
     port = free_port()
@@ -92,9 +103,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     assert process.stdin is not None
     assert process.stdout is not None
     assert "listens on" in process.stdout.readline()
-    database = Database.open(f"sqlite:///{state / 'page' / 'prima.db'}")
-    eventually(lambda: all(study.state == "ready" for study in studies.everyones(database)))
-    database.close()
     yield Running(f"http://127.0.0.1:{port}", state / "page", root, process)
     process.stdin.close()
     process.wait(60)
@@ -124,7 +132,7 @@ def visit(running: Running, chromium: Any) -> Iterator[Callable[[], Any]]:
             strange.append(url)
 
     def come() -> Any:
-        context = chromium.new_context(viewport={"width": 1440, "height": 900})
+        context = chromium.new_context(viewport={"width": 1120, "height": 720})
         contexts.append(context)
         context.set_default_timeout(PATIENCE * 1000)
         context.on("request", lambda request: note(request.url))

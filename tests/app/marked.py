@@ -24,15 +24,15 @@ PLANES = {
 ORIENTATIONS = {"LAS": (1, -1, 1), "RAS": (-1, -1, 1)}  # signs of the voxel axes in LPS
 
 
-def write_dicom(plane: str, folder: Path) -> None:
-    """One classic series of this plane, 2 mm in plane, 4 mm slices."""
+def write_dicom(plane: str, folder: Path, study: str | None = None) -> None:
+    """One classic series of this plane, 2 mm in plane, 4 mm slices; of a study of its own unless a UID names one."""
     folder.mkdir(parents=True)
     directions = np.array(PLANES[plane], dtype=float)
     spacing = np.array([2.0, 2.0, 4.0])
     counts = (SIZE / spacing).astype(int)
     origin = -(directions.T @ (spacing * (counts - 1) / 2))
     voxels = _voxels(directions.T * spacing, origin, counts)
-    study, series = generate_uid(), generate_uid()
+    study, series = study or generate_uid(), generate_uid()
     for number in range(counts[2]):
         meta = FileMetaDataset()
         meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
@@ -60,17 +60,18 @@ def write_dicom(plane: str, folder: Path) -> None:
         file.save_as(folder / f"{number}.dcm", enforce_file_format=True)
 
 
-def write_nifti(orientation: str, folder: Path) -> None:
-    """One NIfTI file whose voxel axes run as the letters say."""
-    folder.mkdir(parents=True)
+def write_nifti(orientation: str, folder: Path, name: str = "T1", tilt: float = 0.0) -> None:
+    """One NIfTI file whose voxel axes run as the letters say, tilted about the left-right axis by so many degrees."""
+    folder.mkdir(parents=True, exist_ok=True)
     spacing, counts = np.array([2.0, 2.0, 4.0]), np.array([32, 32, 16])
-    matrix = np.diag(ORIENTATIONS[orientation] * spacing)
+    cosine, sine = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
+    matrix = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]]) @ np.diag(ORIENTATIONS[orientation] * spacing)
     origin = -(matrix @ (counts - 1) / 2)
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = np.diag([-1, -1, 1]) @ matrix, np.array([-1, -1, 1]) * origin
     image = nibabel.Nifti1Image(_voxels(matrix, origin, counts), affine)
     assert "".join(nibabel.aff2axcodes(affine)) == orientation
-    nibabel.save(image, folder / "T1.nii.gz")
+    nibabel.save(image, folder / f"{name}.nii.gz")
 
 
 def _voxels(matrix: NDArray[np.float64], origin: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.int16]:

@@ -14,8 +14,14 @@ import numpy as np
 import pytest
 from conftest import Running, eventually, missing
 from PIL import Image
+from sqlalchemy import select
+from test_draft_panel import result
 
 import index
+from assistant import jobs, studies
+from assistant.app.page import READING
+from assistant.database import Database, JobRow, StudyRow
+from assistant.jobs import State
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -29,6 +35,16 @@ LOOK_AT_THE_MARK = """([left, posterior, superior]) => {
     nv.written = [];
     const write = nv.drawText.bind(nv);
     nv.drawText = (place, text, ...more) => { nv.written.push([text, place[0]]); return write(place, text, ...more); };
+}"""
+
+
+CROSSHAIR = """() => {
+    const nv = document.querySelector('#study-viewer .viewer').viewer.nv;
+    return [...nv.frac2mm(nv.scene.crosshairPos, 0, true)];
+}"""
+UNDER_THE_CROSSHAIR = """() => {
+    const nv = document.querySelector('#study-viewer .viewer').viewer.nv;
+    return nv.volumes[0].getValue(...nv.frac2vox(nv.scene.crosshairPos));
 }"""
 
 
@@ -59,6 +75,50 @@ def opened(page: Any, study: str | None = None) -> Any:
     return page
 
 
+def crosshair(page: Any) -> np.ndarray[Any, Any]:
+    """Where the viewer's crosshair is, LPS mm."""
+    return np.array(page.evaluate(CROSSHAIR)[:3]) * [-1, -1, 1]
+
+
+def check_sides(page: Any, view: str, which: str) -> None:
+    """In this view the mark, and the letters, are where the patient's left, front and top belong."""
+    page.evaluate("() => { document.querySelector('#study-viewer .viewer').viewer.nv.written.length = 0 }")
+    page.locator(f"#study-viewer [data-view={view}]").click()
+    eventually(lambda: bool((canvas(page) > 200).mean() > 0.005))
+    picture = canvas(page)
+    rows, columns = np.median(np.argwhere(picture > 200), axis=0) / picture.shape
+    letters = dict(page.evaluate("() => document.querySelector('#study-viewer .viewer').viewer.nv.written"))
+    assert rows < 0.5, f"{which}: anterior, or superior, is up"
+    if view == "sagittal":
+        assert columns < 0.5, f"{which}: anterior is on the left of a sagittal picture"
+        assert letters["A"] < letters["P"], which
+    else:
+        assert columns > 0.52, f"{which}: left is on the right"
+        assert letters["R"] < letters["L"], which
+
+
+def place_answers(running: Running, spots: dict[str, dict[str, Any]]) -> None:
+    """A draft and an answer about the study `two` as the worker would leave them: both point at the spots."""
+    text = "Here it is. " + " ".join(f"[L:{name}]" for name in spots)
+    found = [{"name": name, "side": "left", "region": None, "evidence": [f"L:{name}"], "spot": spot} for name, spot in spots.items()]
+    with running.database() as database:
+        with database.begin() as rows:
+            study = rows.scalars(select(StudyRow).where(StudyRow.label == "two")).one()
+            drafting, asking = JobRow(kind="draft", state="done"), JobRow(kind="ask", state="done")
+            for job in (drafting, asking):
+                job.study, job.visitor = study.id, study.visitor
+            rows.add_all([drafting, asking])
+        jobs.emit(database, drafting.id, "finished", result(findings=found))
+        jobs.emit(database, asking.id, "replied", {"text": text, "cases": [], "citations": [], "claims": [], "spots": spots})
+        studies.say(database, str(study.visitor), study.id, "user", "Where is it?")
+        studies.say(database, str(study.visitor), study.id, "assistant", text, asking.id)
+
+
+def drafts_ended(database: Database) -> bool:
+    with database.begin() as rows:
+        return all(State(state).ended for state in rows.scalars(select(JobRow.state).where(JobRow.kind == "draft")))
+
+
 def choose_demo(page: Any, number: int) -> None:
     page.wait_for_selector(f"#study-viewer {LOADED}")
     page.locator("#chooser input").click()
@@ -79,6 +139,98 @@ def ask(page: Any, question: str) -> str:
     return answer
 
 
+def test_the_patients_left_is_on_the_right_of_the_screen(visit: Visit) -> None:
+    """A block on the patient's left, in every plane of DICOM and two orders of NIfTI axes: where it lies, and which letters stand where."""
+    page = visit()
+    for study, count in (("dicom", len(marked.PLANES)), ("nifti", len(marked.ORIENTATIONS))):
+        opened(page, study)
+        assert page.locator("#study-viewer [data-series]").count() == count
+        for sequence in page.locator("#study-viewer [data-series]").all():
+            url = sequence.get_attribute("data-series")
+            sequence.click()
+            page.wait_for_selector(f"#study-viewer .viewer[data-loaded='{url}']")
+            page.evaluate(LOOK_AT_THE_MARK, list(marked.CENTRE))
+            for view in ("axial", "coronal", "sagittal"):
+                check_sides(page, view, f"{study}, {sequence.inner_text()}, {view}")
+
+
+def test_a_location_chip_leads_to_its_place_on_its_side(visit: Visit, running: Running) -> None:
+    """A draft and an answer point at the mark, in one sequence and in another that is tilted; the viewer goes there, left staying left."""
+    page = opened(visit(), "two")
+    shown = page.locator("#study-viewer [data-series][aria-pressed=true]")
+    assert shown.inner_text() == "FLAIR"
+    point = {"slice": 3, "mm": [float(x) for x in marked.CENTRE]}
+    place_answers(running, {"edema": {"series": "T1", **point}, "lymphoma": {"series": "FLAIR", **point}})
+    page.reload()
+    page.wait_for_selector(f"#study-viewer {LOADED}")
+    page.wait_for_selector("#chat .bot a")
+    for chip, series in (("#draft ul button.tag:has-text('edema')", "T1"), ("#chat a[href^='#place-']", "FLAIR")):
+        page.locator(chip).last.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"#study-viewer [data-series][aria-pressed=true]:text-is('{series}')")
+        eventually(lambda: float(np.linalg.norm(crosshair(page) - marked.CENTRE)) < 5.0)
+        assert page.evaluate(UNDER_THE_CROSSHAIR) == marked.MARK, series
+        assert page.locator("#study-viewer [data-part=place]").inner_text() == page.locator(chip).last.inner_text()
+
+
+def test_a_zip_is_uploaded_read_and_shown(visit: Visit, tmp_path: Path) -> None:
+    page = visit()
+    marked.write_dicom("axial", tmp_path / "one")
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        for file in (tmp_path / "one").iterdir():
+            archive.write(file, file.name)
+    page.locator("#add button").first.click()
+    page.locator("#upload input").nth(1).set_input_files(tmp_path / "study.zip")
+    page.wait_for_selector("#study-viewer [data-part=title]:has-text('Upload of')")
+    page.wait_for_selector(f"#study-viewer {LOADED}")
+    assert "1 sequence used" in page.locator("#intake").inner_text()
+
+
+def test_what_cannot_be_read_is_a_sentence_that_says_what_to_do(visit: Visit, running: Running, tmp_path: Path) -> None:
+    page = opened(visit(), "nifti")
+    kept = set(running.state.joinpath("uploads").iterdir())
+    files, folder = page.locator("#upload input").nth(1), page.locator("#upload input").nth(0)
+    said = page.locator("#upload [data-part=message]")
+    big = tmp_path / "big.zip"
+    with big.open("wb") as file:
+        file.truncate(5 * 1024**3)
+    files.set_input_files(big)
+    eventually(lambda: "5.0 GB; the limit is 2 GB" in said.inner_text())
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"PK\x03\x04 and then nothing")
+    photos = tmp_path / "holiday"
+    photos.mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 48), (200, 120, 40 * number)).save(photos / f"IMG_{number}.jpg")
+    shown = page.locator("#study-viewer [data-part=message]")
+    told = {"", READING}
+    for given, field in ((broken, files), (photos, folder)):
+        field.set_input_files(given)
+        eventually(lambda: shown.inner_text() not in told and page.locator("#study-viewer .viewer[data-state=failed]").count() == 1)
+        told.add(shown.inner_text())
+        assert any(word in shown.inner_text() for word in ("Send", "Give", "Export", "Choose", "again")), "it says what to do"
+        assert "Traceback" not in page.locator("body").inner_text()
+    page.locator("#listed input").fill("../../etc")
+    page.keyboard.press("Enter")
+    page.locator("#pick").click()
+    eventually(lambda: "outside the studies folder" in page.locator("#trouble").inner_text())
+    assert set(running.state.joinpath("uploads").iterdir()) == kept
+
+
+@pytest.mark.usefixtures("models")
+@pytest.mark.skipif("PRIMA_TEST_DATA" not in os.environ, reason="PRIMA_TEST_DATA names no folder of real studies")
+def test_a_real_study_is_shown_and_clearly_not_diagnosed(visit: Visit) -> None:
+    page = opened(visit(), "real")
+    assert "4 sequences used" in page.locator("#intake").inner_text()
+    page.locator("#write-draft").click()
+    page.wait_for_selector("#draft .badges")
+    text = page.locator("#draft").inner_text()
+    assert "Not diagnosed." in text
+    assert "Priority: not assessed" in text
+    assert page.locator("#draft table").count() == 0
+    assert "Traceback" not in page.locator("body").inner_text()
+
+
 def test_slices_windows_and_views_answer_to_wheel_and_keys(visit: Visit) -> None:
     page = opened(visit())
     first, readout = canvas(page), page.locator("#study-viewer [data-part=slice]")
@@ -94,53 +246,10 @@ def test_slices_windows_and_views_answer_to_wheel_and_keys(visit: Visit) -> None
     assert page.locator("#study-viewer [data-part=window]").inner_text() != window
     page.keyboard.press("4")
     assert page.locator("#study-viewer [data-view=all]").get_attribute("aria-pressed") == "true"
+    opened_first = page.locator("#study-viewer [data-series][aria-pressed=true]").inner_text()
+    assert opened_first.startswith("FLAIR")
     page.keyboard.press("n")
-    eventually(lambda: page.locator("#study-viewer [data-series]").nth(1).get_attribute("aria-pressed") == "true")
-
-
-def test_the_patients_left_is_on_the_right_of_the_screen(visit: Visit) -> None:
-    """A block on the patient's left, in every plane of DICOM and two orders of NIfTI axes: where it lies, and which letters stand where."""
-    page = visit()
-    for study in [*(f"dicom-{plane}" for plane in marked.PLANES), *(f"nifti-{name}" for name in marked.ORIENTATIONS)]:
-        opened(page, study)
-        page.evaluate(LOOK_AT_THE_MARK, list(marked.CENTRE))
-        for view in ("axial", "coronal", "sagittal"):
-            page.evaluate("() => { document.querySelector('#study-viewer .viewer').viewer.nv.written.length = 0 }")
-            page.locator(f"#study-viewer [data-view={view}]").click()
-            eventually(lambda: bool((canvas(page) > 200).mean() > 0.005))
-            picture = canvas(page)
-            rows, columns = np.median(np.argwhere(picture > 200), axis=0) / picture.shape
-            letters = dict(page.evaluate("() => document.querySelector('#study-viewer .viewer').viewer.nv.written"))
-            assert rows < 0.5, f"{study}, {view}: anterior, or superior, is up"
-            if view == "sagittal":
-                assert columns < 0.5, f"{study}: anterior is on the left of a sagittal picture"
-                assert letters["A"] < letters["P"], study
-            else:
-                assert columns > 0.52, f"{study}, {view}: left is on the right"
-                assert letters["R"] < letters["L"], study
-
-
-@pytest.mark.usefixtures("models")
-def test_a_draft_survives_a_reload_and_its_citation_opens_the_case(visit: Visit) -> None:
-    page = opened(visit())
-    page.wait_for_selector("#write-draft:enabled")
-    page.locator("#write-draft").click()
-    page.wait_for_selector("#draft .stages, #draft .badges, #draft .empty[role=status]")
-    page.reload()
-    page.wait_for_selector("#draft .badges")
-    text = page.locator("#draft").inner_text()
-    for part in ("Priority:", "FINDINGS", "IMPRESSION", "RECOMMENDATION", "Not assessed"):
-        assert part.lower() in text.lower()
-    assert page.locator("#draft .sentence .mark").count() > 2
-    assert not page.locator("#draft-reasoning ol").is_visible()
-    page.locator("#draft-reasoning summary").click()
-    assert page.locator("#draft-reasoning ol").is_visible()
-    page.locator("#draft ul a[href^='#case-']").first.click()
-    page.wait_for_selector("#case-viewer .pictures img")
-    page.wait_for_selector(f"#case-viewer {LOADED}")
-    assert canvas(page, "#case-viewer").max() > 100
-    page.locator("#case-viewer [data-part=close]").click()
-    page.wait_for_selector("#case-viewer .viewer", state="hidden")
+    eventually(lambda: page.locator("#study-viewer [data-series][aria-pressed=true]").inner_text() != opened_first)
 
 
 @pytest.mark.usefixtures("models")
@@ -156,16 +265,34 @@ def test_stop_stops_the_draft(visit: Visit) -> None:
 
 
 @pytest.mark.usefixtures("models")
-def test_a_draft_goes_on_while_another_study_is_looked_at(visit: Visit) -> None:
+def test_a_draft_survives_a_reload_and_a_look_elsewhere_and_its_citation_opens_the_case(visit: Visit, running: Running) -> None:
     page = opened(visit())
+    page.wait_for_selector("#write-draft:enabled")
     page.locator("#write-draft").click()
-    page.wait_for_selector("#stop-draft:enabled")
-    choose_demo(page, 2)
-    page.wait_for_selector("#draft .empty")
-    page.wait_for_timeout(2500)
+    page.wait_for_selector("#draft .stages, #draft .empty[role=status]")
+    with running.database() as database:
+        assert not drafts_ended(database), "the page is reloaded in the middle"
+        page.reload()
+        page.wait_for_selector("#draft .stages, #draft .badges, #draft .empty[role=status]")
+        choose_demo(page, 2)
+        page.wait_for_selector("#draft .empty")
+        eventually(lambda: drafts_ended(database))
     assert "No draft of this study yet" in page.locator("#draft").inner_text()
     choose_demo(page, 1)
     page.wait_for_selector("#draft .badges")
+    text = page.locator("#draft").inner_text()
+    for part in ("Priority:", "FINDINGS", "IMPRESSION", "RECOMMENDATION", "Not assessed"):
+        assert part.lower() in text.lower()
+    assert page.locator("#draft .sentence .mark").count() > 2
+    assert not page.locator("#draft-reasoning ol").is_visible()
+    page.locator("#draft-reasoning summary").click()
+    assert page.locator("#draft-reasoning ol").is_visible()
+    page.locator("#draft ul a[href^='#case-']").first.click()
+    page.wait_for_selector("#case-viewer .pictures img")
+    page.wait_for_selector(f"#case-viewer {LOADED}")
+    assert canvas(page, "#case-viewer").max() > 100
+    page.locator("#case-viewer [data-part=close]").click()
+    page.wait_for_selector("#case-viewer .viewer", state="hidden")
 
 
 @pytest.mark.usefixtures("models")
@@ -205,60 +332,3 @@ def test_two_people_never_see_each_others_text(visit: Visit) -> None:
     assert mine in one.locator("#chat").inner_text()
     assert mine not in two.locator("body").inner_text()
     assert other not in one.locator("body").inner_text()
-
-
-def test_what_cannot_be_read_is_a_sentence_that_says_what_to_do(visit: Visit, running: Running, tmp_path: Path) -> None:
-    page = opened(visit())
-    page.locator("#add button").first.click()
-    files, folder = page.locator("#upload input").nth(1), page.locator("#upload input").nth(0)
-    said = page.locator("#upload [data-part=message]")
-    big = tmp_path / "big.zip"
-    with big.open("wb") as file:
-        file.truncate(5 * 1024**3)
-    files.set_input_files(big)
-    eventually(lambda: "5.0 GB; the limit is 2 GB" in said.inner_text())
-    broken = tmp_path / "broken.zip"
-    broken.write_bytes(b"PK\x03\x04 and then nothing")
-    photos = tmp_path / "holiday"
-    photos.mkdir()
-    for number in range(3):
-        Image.new("RGB", (64, 48), (200, 120, 40 * number)).save(photos / f"IMG_{number}.jpg")
-    for given, field in ((broken, files), (photos, folder)):
-        field.set_input_files(given)
-        page.wait_for_selector("#study-viewer .viewer[data-state=failed]")
-        message = page.locator("#study-viewer [data-part=message]").inner_text()
-        assert len(message) > 20
-        assert "Traceback" not in page.locator("body").inner_text()
-        opened(page, "nifti-RAS")
-    page.locator("#listed input").fill("../../etc")
-    page.keyboard.press("Enter")
-    page.locator("#pick").click()
-    eventually(lambda: "outside the studies folder" in page.locator("#trouble").inner_text())
-    assert not any(running.state.joinpath("uploads").iterdir())
-
-
-def test_a_zip_is_uploaded_read_and_shown(visit: Visit, tmp_path: Path) -> None:
-    page = opened(visit())
-    marked.write_dicom("axial", tmp_path / "one")
-    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
-        for file in (tmp_path / "one").iterdir():
-            archive.write(file, file.name)
-    page.locator("#add button").first.click()
-    page.locator("#upload input").nth(1).set_input_files(tmp_path / "study.zip")
-    page.wait_for_selector("#study-viewer [data-part=title]:has-text('Upload of')")
-    page.wait_for_selector(f"#study-viewer {LOADED}")
-    assert "1 sequence used" in page.locator("#intake").inner_text()
-
-
-@pytest.mark.usefixtures("models")
-@pytest.mark.skipif("PRIMA_TEST_DATA" not in os.environ, reason="PRIMA_TEST_DATA names no folder of real studies")
-def test_a_real_study_is_shown_and_clearly_not_diagnosed(visit: Visit) -> None:
-    page = opened(visit(), "real")
-    assert "4 sequences used" in page.locator("#intake").inner_text()
-    page.locator("#write-draft").click()
-    page.wait_for_selector("#draft .badges")
-    text = page.locator("#draft").inner_text()
-    assert "Not diagnosed." in text
-    assert "Priority: not assessed" in text
-    assert page.locator("#draft table").count() == 0
-    assert "Traceback" not in page.locator("body").inner_text()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from assistant import evidence
-from assistant.app.chat import answer_text, linked
+from assistant.app.chat import DOUBTFUL, UNCHECKED, answer_text, linked
 from assistant.app.draft import Progress, partial_json, plain_text, render
-from assistant.app.viewer import sequence_keys
+from assistant.app.viewer import sequence_keys, study_value
 from assistant.drafts import restored
 from assistant.jobs import AGAIN, Job, JobEvent, Kind, State
 from encoder.study import Context, Plane, Series, Study, Weighting
@@ -47,10 +47,23 @@ def result(**over: Any) -> dict[str, Any]:
             claim("findings", "The left side is dark.", "contradicted", "the mass lies on the right"),
             claim("impression", "Glioma. [C1]", "supported", citations=("c-17",)),
         ],
-        "provenance": {"encoder": "e", "index": "i", "llm": "l", "adapter": None, "prompt": "p", "seed": 0, "conditioning": "text only"},
+        "provenance": {
+            "encoder": "e",
+            "index": "i",
+            "llm": "l",
+            "adapter": None,
+            "prompt": "p",
+            "seed": 0,
+            "conditioning": "text only",
+            "calibration": None,
+        },
         "notice": "n",
         **over,
     }
+
+
+def replied(text: str, *claims: dict[str, Any], spots: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"text": text, "cases": ["c-17"], "citations": ["c-17"], "claims": list(claims), "spots": spots or {}}
 
 
 def job(state: State = State.RUNNING, message: str | None = None, ahead: int = 0) -> Job:
@@ -142,17 +155,51 @@ def test_waiting_says_for_what() -> None:
 
 def test_an_answer_links_its_own_cases_once_it_is_whole() -> None:
     running = answer_text(job(), (JobEvent(1, "answer", {"text": "As in [C1]"}),))
-    assert running == "As in `C1`"
-    doubtful = {"section": "x", "text": "It is left. [L:lymphoma]", "status": "contradicted", "reason": "it lies on the right"}
-    whole = {"text": "As in [C1], not [C9]. [S:FLAIR] [P:lymphoma]", "cases": ["c-17"], "citations": ["c-17"], "claims": [doubtful]}
+    assert "C1" not in running
+    assert running.endswith(UNCHECKED)
+    spot = {"series": "AX FLAIR", "slice": 7, "mm": [-31.25, 10.0, 42.0]}
+    whole = replied("As in [C1], not [C9]. [S:FLAIR] [P:lymphoma] [L:brain_abscess]", spots={"brain_abscess": spot})
     text = answer_text(job(State.DONE), (JobEvent(1, "answer", {"text": "As in"}), JobEvent(2, "replied", whole)))
     assert text.startswith("As in [C1](#case-c-17), not `C9`. [S:FLAIR](#sequence-FLAIR) `P:lymphoma`")
-    assert text.endswith("**Evidence against this:** “It is left.” (it lies on the right)")
+    assert text.endswith("[L:brain abscess](#place-AX%20FLAIR@-31.2,10.0,42.0)")
     assert linked("", {}) == ""
 
 
+def test_a_doubtful_answer_is_marked_and_says_why() -> None:
+    wrong = claim("reasoning", "It is left. [L:lymphoma]", "contradicted", "it lies on the right")
+    unknown = claim("reasoning", "It is old.", "unsupported", "nothing dates it")
+    dropped = claim("reasoning", "Case 7 is a lymphoma.", "contradicted", "2 cases were retrieved")
+    said = replied("Glioma. It is left. [L:lymphoma] It is old.", wrong, unknown, dropped)
+    text = answer_text(job(State.DONE), (JobEvent(1, "replied", said),))
+    assert text.startswith(DOUBTFUL)
+    assert "Glioma. ⚠ ~~It is left.~~ `L:lymphoma` ⚠ It is old." in text
+    assert "it lies on the right" in text
+    assert "nothing dates it" in text
+    assert "Case 7" not in text
+    assert DOUBTFUL not in answer_text(job(State.DONE), (JobEvent(1, "replied", replied("Glioma.")),))
+
+
+def test_a_location_is_a_button_to_its_place() -> None:
+    spot = {"series": "AX T2 <1>", "slice": 3, "mm": [20.04, -5.0, 8.0]}
+    located = {"name": "high_grade_glioma", "side": "left", "region": "frontal lobe", "evidence": ["L:high_grade_glioma"], "spot": spot}
+    html = render(told(("finished", result(findings=[located]))), job(State.DONE), "ready")
+    assert html.count('<button type="button" class="tag" data-opens="#place-AX%20T2%20%3C1%3E@20.0,-5.0,8.0"') == 2
+    assert "<button" not in render(told(("finished", result())), job(State.DONE), "ready")
+
+
+@pytest.mark.parametrize(
+    ("weightings", "first"),
+    [(("T1", "T2", "FLAIR"), 2), (("T1", "T2"), 1), (("DWI", "T1", "T1 post-contrast"), 2), (("DWI", "T1"), 1), (("DWI",), 0)],
+)
+def test_a_study_opens_with_its_flair_or_the_next_best(weightings: tuple[str, ...], first: int) -> None:
+    shown = study_value("s", "t", "", [{"weighting": each, "file": f"{at}.nii"} for at, each in enumerate(weightings)])
+    assert [each["first"] for each in shown["series"]] == [at == first for at in range(len(weightings))]
+
+
 def test_a_kept_draft_comes_back_whole() -> None:
-    kept = result()
+    spot = {"series": "AX FLAIR", "slice": 7, "mm": [-31.25, 10.0, 42.0]}
+    finding = {"name": "edema", "side": None, "region": None, "evidence": [], "spot": None}
+    kept = result(differential=[{**FIRST, "spot": spot}], findings=[finding])
     assert json.loads(json.dumps(restored(kept).to_json())) == json.loads(json.dumps(kept))
 
 

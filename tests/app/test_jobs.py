@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
 
-from assistant import jobs
-from assistant.database import Database
+from assistant import jobs, studies
+from assistant.database import Base, Database
 from assistant.errors import UsageError
 from assistant.jobs import FILES, MODEL, Kind, State
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return Database.open(f"sqlite:///{tmp_path / 'prima.db'}")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database; PostgreSQL where PRIMA_TEST_POSTGRES is the URL of one that may be emptied."""
+    url = f"sqlite:///{tmp_path / 'prima.db'}"
+    if request.param == "postgresql":
+        if not (url := os.environ.get("PRIMA_TEST_POSTGRES", "")):
+            pytest.skip("PRIMA_TEST_POSTGRES names no database")
+        engine = create_engine(url)
+        Base.metadata.drop_all(engine)
+        engine.dispose()
+    opened = Database.open(url)
+    yield opened
+    opened.close()
 
 
 def add(database: Database, kind: Kind = Kind.DRAFT) -> str:
@@ -90,6 +105,38 @@ def test_a_database_of_another_form_is_refused(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(UsageError, match="form 99"):
         Database.open(url)
+
+
+def test_a_visitors_rows_are_theirs_and_go_together(database: Database) -> None:
+    for visitor in ("v", "w"):
+        studies.welcome(database, visitor)
+    study = studies.add(database, visitor="v", origin="upload", label="x", path="/p")
+    job = jobs.enqueue(database, Kind.DRAFT, study=study, visitor="v")
+    jobs.emit(database, job, "answer", {"text": "ä"})
+    studies.keep_draft(database, study=study, job=job, visitor="v", result={"a": [1]})
+    studies.say(database, "v", study, "user", "q")
+    studies.choose(database, "v", study)
+    assert studies.newest_draft(database, "v", study) == {"a": [1]}
+    assert (studies.see(database, "w", study), studies.newest_draft(database, "w", study)) == (None, None)
+    assert not studies.remove(database, "w", study)
+    assert studies.remove(database, "v", study)
+    assert (studies.current(database, "v"), studies.messages(database, "v", study), studies.shelf(database, "v")) == (None, (), ())
+
+
+def test_a_newer_turn_of_a_tab_ends_the_older(database: Database) -> None:
+    first = studies.begin_turn(database, "tab", "screen", "draft")
+    assert studies.is_turn(database, "tab", "draft", first)
+    studies.begin_turn(database, "tab", "draft")
+    assert not studies.is_turn(database, "tab", "draft", first)
+    assert studies.is_turn(database, "tab", "screen", first)
+
+
+def test_the_tables_can_be_said_in_postgresqls_words() -> None:
+    """Where no PostgreSQL is at hand, this still keeps SQLite's own types and words out of the tables."""
+    for table in Base.metadata.sorted_tables:
+        said = str(CreateTable(table).compile(dialect=postgresql.dialect()))
+        assert "AUTOINCREMENT" not in said
+        assert "DATETIME" not in said
 
 
 def test_an_unusable_url_is_a_message(tmp_path: Path) -> None:

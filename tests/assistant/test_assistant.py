@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from hand_made import case, features, study
 
 from assistant.assistant import Assistant
 from assistant.errors import DraftError, UsageError
+from assistant.needs import NO_HEAD
 from assistant.rendering import NOTICE, human
 from assistant.result import Answer, ClaimStatus, Event, Finished, Reasoning, Result
 from encoder.features import Priority, StudyFeatures
 from encoder.study import Excluded, Side, Study
 from index.store import CaseIndex
+from prompts.diagnoses import load
 
 SEEN = features({"high_grade_glioma": 0.93, "edema": 0.8}, {"high_grade_glioma": (Side.RIGHT, "frontal lobe")})
 DRAFT = """<think>
@@ -94,7 +97,7 @@ def test_the_json_object_has_every_promised_key(index: CaseIndex) -> None:
     assert made["study"].keys() >= {"used", "excluded"}
     assert made["study"]["used"][0].keys() == {"name", "plane", "weighting", "slices"}
     assert made["out_of_distribution"].keys() >= {"score", "threshold", "flagged"}
-    assert made["provenance"].keys() == {"encoder", "index", "llm", "adapter", "prompt", "seed", "conditioning"}
+    assert made["provenance"].keys() == {"encoder", "index", "llm", "adapter", "prompt", "seed", "conditioning", "calibration"}
     assert made["report"].keys() == {"exam", "indication", "technique", "comparison", "findings", "impression", "recommendation"}
 
 
@@ -181,3 +184,14 @@ def test_what_nothing_assesses_is_said_not_called_normal(index: CaseIndex) -> No
     assert "50 of 52 names have no trained head" in result.report.findings
     assert "Not assessed: large-vessel territorial infarct (needs diffusion" in result.report.findings
     assert "unremarkable" not in result.report.findings
+
+
+def test_scores_under_released_names_reach_the_draft_as_positives_not_as_not_assessed(index: CaseIndex) -> None:
+    """Released weights say `tumor_adult_high_grade_glioma`; all 52 names were once listed as having no trained head."""
+    released = replace(SEEN, scores=tuple(replace(s, name=f"{load()[s.name].group}_{s.name}", probability=None) for s in SEEN.scores))
+    result = finished(assistant(index, released).report(study()))
+    assert result.differential[0].diagnosis == "high_grade_glioma"
+    assert not [left for left in result.not_assessed if left.reason == NO_HEAD]
+    text = "\n".join(human(result))
+    assert "relative to threshold, not calibrated" in text
+    assert "probability" not in text

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hand_made import case, evidence
+from hand_made import ALL, case, evidence
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.language_models import FakeListChatModel
@@ -15,11 +15,12 @@ from langchain_core.messages import HumanMessage
 from langchain_core.retrievers import BaseRetriever
 from tiny_llm import save_tiny
 
-from assistant.chat import NOT_HERE, Asked, Replied, ask, chain, checked, prompted
+from assistant.answers import NO_CASE, NO_PRIOR, known
+from assistant.chat import LEFT_OUT, NOT_HERE, Asked, Replied, ask, chain, checked, prompted
 from assistant.chat_model import StudyChatModel, _before
 from assistant.llm import LanguageModel
 from assistant.result import Answer
-from encoder.study import Side
+from encoder.study import Side, Weighting
 
 CASES = (case(1, ("high_grade_glioma",), "High-grade glioma."), case(2, ("meningioma",), "Meningioma."))
 GLIOMA = evidence({"high_grade_glioma": 0.93}, {"high_grade_glioma": (Side.RIGHT, "frontal lobe")}, CASES)
@@ -51,6 +52,12 @@ def reply(model: Any, question: str, **options: Any) -> Replied:
     return last
 
 
+def last_of(model: Any, asked: Asked) -> Replied:
+    *_, last = ask(model, asked)
+    assert isinstance(last, Replied)
+    return last
+
+
 def test_an_answer_streams_and_ends_with_its_citations() -> None:
     events = list(ask(says("The leading diagnosis is high-grade glioma. [P:high_grade_glioma] [C1]"), Asked(GLIOMA, "What is it?")))
     *pieces, last = events
@@ -70,13 +77,92 @@ def test_a_wrong_side_is_doubtful() -> None:
     assert reply(says("It is a high-grade glioma in the left frontal lobe. [L:high_grade_glioma]"), "Where?").doubtful
 
 
-def test_a_citation_of_no_case_is_not_a_citation() -> None:
-    said = reply(says("Most similar: case 7. [C7]"), "What is similar?")
+@pytest.mark.parametrize(
+    "wrong", ["It resembles a lymphoma. [C7]", "Case 7 is a lymphoma.", "As in cases 1 and 7, it enhances.", "C3 agrees."]
+)
+def test_a_sentence_about_a_case_that_was_not_retrieved_is_left_out_and_counts_as_doubtful(wrong: str) -> None:
+    said = reply(says(f"High-grade glioma. [P:high_grade_glioma] {wrong}"), "What is it?")
+    assert said.text == f"High-grade glioma. [P:high_grade_glioma] {LEFT_OUT}"
     assert said.citations == ()
-    assert said.doubtful
+    assert [claim.reason for claim in said.doubtful if "2 cases were retrieved" in (claim.reason or "")]
 
 
-@pytest.mark.parametrize("answer", [NOT_HERE, "Moyamoya was not assessed.", "No prior study was given.", "No, SWI was not acquired."])
+def test_a_vertebra_is_no_case() -> None:
+    assert LEFT_OUT not in reply(says("Below the C7 vertebra nothing was acquired."), "How far does it go?").text
+
+
+@pytest.mark.parametrize(
+    "question", ["Show similar cases.", "Which similar cases support this?", "Which prior cases look like this?", "What is similar?"]
+)
+def test_similar_cases_are_those_retrieved_whatever_a_model_would_say(question: str) -> None:
+    said = reply(says("Most similar: case 7 (lymphoma). [C7]"), question)
+    assert said.citations == said.cases == ("case-1", "case-2")
+    assert "1. high-grade glioma, similarity 0.90 [C1]" in said.text
+    assert not said.doubtful
+
+
+def test_no_case_close_enough_is_said_plainly() -> None:
+    assert last_of(says("Most similar: case 1."), Asked(evidence({"high_grade_glioma": 0.93}), "Any similar cases?")).text == NO_CASE
+
+
+def test_a_case_that_was_not_retrieved_is_not_told_about() -> None:
+    assert "2 cases" in reply(says("A lymphoma."), "What was found in case 5?").text
+    assert reply(says("A meningioma. [C2]"), "What was found in case 2?").citations == ("case-2",)
+
+
+@pytest.mark.parametrize(
+    "beside", ["Yes, T1post was acquired. [S:T1post]", "No, the score for moyamoya is low. [P:moyamoya]", "High-grade glioma."]
+)
+def test_a_yes_about_something_else_is_no_answer(beside: str) -> None:
+    said = reply(says(beside), "Is there a meningioma?")
+    assert (
+        said.text
+        == "(The answer did not speak of meningioma and was left out.) Meningioma is scored negative (probability 0.01). [P:meningioma]"
+    )
+    assert not said.doubtful
+    kept = "No, the score for meningioma is low. [P:meningioma]"
+    assert reply(says(kept), "Is there a meningioma?").text == kept
+
+
+def test_a_false_absence_is_doubtful() -> None:
+    for false in ("No similar case was found.", "High-grade glioma was not assessed."):
+        assert reply(says(false), "Is it aggressive?").doubtful, false
+
+
+@pytest.mark.parametrize("question", ["Is there a prior?", "Has the lesion changed?", "Compare with the previous MRI.", "Is it new?"])
+def test_a_prior_is_there_or_not_and_nothing_is_compared(question: str) -> None:
+    assert reply(says("It has grown."), question).text == NO_PRIOR
+    given = Asked(evidence({"high_grade_glioma": 0.93}, prior="Small focus in 2019."), question)
+    assert last_of(says("It has grown."), given).text == "Prior, as given and not compared by image: Small focus in 2019."
+
+
+def test_what_is_not_assessed_is_said_with_its_reason() -> None:
+    without = tuple(weighting for weighting in ALL if weighting not in (Weighting.DWI, Weighting.ADC))
+    on = evidence({"high_grade_glioma": 0.93}, weightings=without)
+    told = last_of(says("No."), Asked(on, "What about a large vessel stroke?")).text
+    assert told.startswith("Large-vessel territorial infarct was not assessed: needs ")
+    mixed = last_of(says("High-grade glioma. [P:high_grade_glioma]"), Asked(on, "Is it a high-grade glioma or a large vessel stroke?")).text
+    assert mixed.startswith("High-grade glioma. [P:high_grade_glioma] Large-vessel territorial infarct was not assessed")
+
+
+@pytest.mark.parametrize(
+    "question", ["What about neurocysticercosis?", "And the orbits?", "Is there any mastoid effusion?", "Does he have a spleen rupture?"]
+)
+def test_what_no_name_covers_is_not_assessed(question: str) -> None:
+    assert reply(says("Yes."), question).text.startswith("Not assessed: ")
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["What is the main finding?", "Is there haemorrhage?", "Is there mass effect?", "Is there a lesion?", "What about the left side?",
+     "Is it acute?", "What about urgency?", "Is there anything else?", "Is there enhancement?", "Is this a case of meningioma?",
+     "Is the brain normal?"],
+)  # fmt: skip
+def test_questions_about_the_picture_are_the_models(question: str) -> None:
+    assert known(question, GLIOMA) is None
+
+
+@pytest.mark.parametrize("answer", [NOT_HERE, "Change was not assessed.", "No prior study was given.", "No, SWI was not acquired."])
 def test_saying_that_it_is_not_known_needs_no_evidence(answer: str) -> None:
     assert not reply(says(answer), "?").doubtful
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hand_made import ALL, evidence, features
 
@@ -126,3 +128,9 @@ def test_names_without_a_head_are_all_not_assessed() -> None:
     left = not_assessed(evidence().study, seen)
     assert len(left) == 50
     assert {item.reason for item in left} == {NO_HEAD}
+
+
+def test_a_priority_head_states_a_probability_only_where_it_was_calibrated() -> None:
+    plain = features({}, priority=((Priority.LOW, 0.2), (Priority.MEDIUM, 0.8)))
+    assert rules.priority(evidence(known=plain))[1] == "priority head: medium (not calibrated)"
+    assert "with probability 0.80" in rules.priority(evidence(known=replace(plain, priority_calibrated=True)))[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prompts.diagnoses import Kind, Without, load, parse
+from prompts.diagnoses import Kind, Without, load, parse, taxonomy_name
 
 MINIMAL = {"label": "x", "group": "g", "kind": "diagnosis", "form": "f", "priority": "low", "referral": [], "phrases": ["x"]}
 
@@ -57,3 +57,9 @@ WRONG = (
 def test_what_the_table_does_not_know_raises(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"diagnoses\.toml \[x\]"):
         parse({"x": MINIMAL | wrong})
+
+
+def test_released_heads_have_a_name_in_the_table() -> None:
+    """They say group and name; a draft with converted weights once found none of its 52 heads trained."""
+    assert {taxonomy_name(f"{row.group}_{name}") for name, row in load().items()} == set(load())
+    assert [taxonomy_name(name) for name in ("tumor_adult_glioma", "glioma", "neurosurgery")] == ["glioma", "glioma", "neurosurgery"]

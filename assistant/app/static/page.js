@@ -16,12 +16,15 @@ export function mount(element, trigger) {
     setTheme(dark);
   });
   document.addEventListener("click", (event) => {
-    const link = event.target.closest?.('a[href^="#case-"], a[href^="#sequence-"]');
+    const link = event.target.closest?.('a[href^="#case-"], a[href^="#sequence-"], a[href^="#place-"], button[data-opens]');
     if (!link) return;
     event.preventDefault();
-    const target = decodeURIComponent(link.getAttribute("href"));
-    if (target.startsWith("#case-")) trigger("cite", { case: target.slice("#case-".length), tag: link.textContent.trim() });
-    else document.querySelector("#study-viewer .viewer")?.openSequence?.(target.slice("#sequence-".length));
+    const [, kind, opened] = (link.dataset.opens ?? link.getAttribute("href")).match(/^#(case|sequence|place)-(.*)$/s);
+    const viewer = document.querySelector("#study-viewer .viewer");
+    if (kind === "case") return trigger("cite", { case: decodeURIComponent(opened), tag: link.textContent.trim() });
+    if (kind === "sequence") return viewer?.openSequence?.(decodeURIComponent(opened));
+    const [series, mm] = opened.split("@");
+    viewer?.openPlace?.(decodeURIComponent(series), mm.split(",").map(Number), link.textContent.trim());
   }, true);
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !event.target.closest?.("input, [role=listbox]")) document.querySelector("#stop-draft:not([disabled])")?.click();

@@ -12,7 +12,7 @@ export function mount(holder, props, trigger, watch) {
   const element = holder.firstElementChild;
   const part = (name) => element.querySelector(`[data-part=${name}]`);
   const canvas = element.querySelector("canvas");
-  const state = { nv: null, library: null, shown: null, series: null, view: "axial", loading: 0 };
+  const state = { nv: null, library: null, shown: null, series: null, view: "axial", loading: 0, place: "" };
   element.viewer = state;
 
   async function niivue() {
@@ -47,16 +47,17 @@ export function mount(holder, props, trigger, watch) {
     return nv;
   }
 
-  async function open(series, { keepPlace = true } = {}) {
+  // place: RAS mm to go to; without it the place looked at stays, also from one obliquity to another.
+  async function open(series, { keepPlace = true, place = null } = {}) {
     const ticket = ++state.loading;
     say("Loading " + series.name + " …");
     mark("series", series.url);
     try {
       const nv = await niivue();
-      const place = keepPlace && nv.volumes.length ? nv.frac2mm(nv.scene.crosshairPos) : null;
+      const at = place ?? (keepPlace && nv.volumes.length ? nv.frac2mm(nv.scene.crosshairPos, 0, true) : null);
       await nv.loadVolumes([{ url: series.url, name: series.file, cal_min: series.window[0], cal_max: series.window[1] }]);
       if (ticket !== state.loading) return; // another sequence was asked for meanwhile
-      nv.scene.crosshairPos = place ? nv.mm2frac(place).map((f) => Math.min(Math.max(f, 0), 1)) : [0.5, 0.5, 0.5];
+      nv.scene.crosshairPos = at ? inside(nv.mm2frac(at, 0, true)) : [0.5, 0.5, 0.5];
       state.series = series;
       setView(state.view === "all" ? "all" : series.plane);
       say("");
@@ -68,10 +69,17 @@ export function mount(holder, props, trigger, watch) {
     }
   }
 
+  const inside = (fractions) => [...fractions].map((f) => Math.min(Math.max(f, 0), 1));
+
+  function point(at) {
+    state.place = at;
+    part("place").textContent = at;
+  }
+
   function setView(view) {
     state.view = view;
     if (state.nv) {
-      state.nv.setCrosshairWidth(view === "all" ? 1 : 0); // one plane needs no cross over the picture
+      state.nv.setCrosshairWidth(view === "all" ? 1 : state.place ? 0.4 : 0); // one plane needs no cross over the picture unless it points
       state.nv.setSliceType(state.library.SLICE_TYPE[VIEWS[view]]);
     }
     mark("view", view);
@@ -90,6 +98,11 @@ export function mount(holder, props, trigger, watch) {
     readouts();
   }
 
+  function choose(series) {
+    point("");
+    open(series);
+  }
+
   function contrast(factor, shift) {
     const volume = state.nv?.volumes[0];
     if (!volume) return;
@@ -106,6 +119,8 @@ export function mount(holder, props, trigger, watch) {
     if (!volume) return;
     [volume.cal_min, volume.cal_max] = state.series.window;
     state.nv.scene.pan2Dxyzmm = [0, 0, 0, 1];
+    point("");
+    setView(state.view);
     state.nv.updateGLVolume();
     readouts();
   }
@@ -159,7 +174,7 @@ export function mount(holder, props, trigger, watch) {
     if (!same) {
       strip.replaceChildren(
         ...(value.series ?? []).map((each) =>
-          button(each.name, { "data-series": each.url, title: `${each.weighting}, ${each.plane}, ${each.slices} slices` }, () => open(each)),
+          button(each.name, { "data-series": each.url, title: `${each.weighting}, ${each.plane}, ${each.slices} slices` }, () => choose(each)),
         ),
       );
     }
@@ -174,7 +189,8 @@ export function mount(holder, props, trigger, watch) {
       say(value.message ?? "");
       if (state.nv && state.shown !== value.id) state.nv.loadVolumes([]);
     } else if (!same) {
-      open(value.series[0], { keepPlace: false });
+      point("");
+      open(value.series.find((each) => each.first) ?? value.series[0], { keepPlace: false });
     }
     state.shown = value.id;
   }
@@ -205,7 +221,14 @@ export function mount(holder, props, trigger, watch) {
   canvas.parentElement.addEventListener("keydown", keys, true);
   element.openSequence = (key) => {
     const wanted = (props.value?.series ?? []).find((each) => each.key === key);
-    if (wanted) open(wanted);
+    if (wanted) choose(wanted);
+  };
+  element.openPlace = async (series, [left, posterior, superior], name) => {
+    const wanted = (props.value?.series ?? []).find((each) => each.name === series);
+    if (!wanted) return;
+    point(name);
+    await open(wanted, { place: [-left, -posterior, superior] });
+    element.scrollIntoView({ block: "nearest" });
   };
 
   function keys(event) {
@@ -225,8 +248,8 @@ export function mount(holder, props, trigger, watch) {
       "-": () => contrast(1, 0.05),
       "+": () => contrast(1, -0.05),
       r: reset,
-      n: () => all.length && open(all[(at + 1) % all.length]),
-      p: () => all.length && open(all[(at - 1 + all.length) % all.length]),
+      n: () => all.length && choose(all[(at + 1) % all.length]),
+      p: () => all.length && choose(all[(at - 1 + all.length) % all.length]),
     };
     const act = actions[event.key];
     if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
