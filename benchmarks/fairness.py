@@ -18,9 +18,9 @@ import phantom
 from assistant.evaluate.cache import Cache
 from assistant.evaluate.cohort import Intake, gather
 from assistant.evaluate.evaluation import judge
-from assistant.evaluate.labelled import Labelled, of_truth
 from assistant.evaluate.questions import fairness
 from assistant.evaluate.telling import told
+from assistant.labelled import Labelled, of_truth
 from assistant.train.studies import as_study
 from encoder.encoder import Encoder
 from encoder.study import Study

@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from assistant.evaluate.cohort import Intake
-    from assistant.evaluate.labelled import Labelled
+    from assistant.evaluate.evaluation import Evaluation
+    from assistant.labelled import Labelled
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 Studies = Annotated[Path | None, typer.Option("--studies", help="Folder of studies, each with truth.json, as `prima phantom` writes.")]
 Manifest = Annotated[
     Path | None,
-    typer.Option("--from", help="CSV: path, diagnoses (;), and if known referral (;), priority, age, sex, vendor, field_strength, site."),
+    typer.Option("--from", help="CSV: path, labels (;), and if known referral (;), priority, age, sex, vendor, field_strength, site."),
 ]
 Phantoms = Annotated[int, typer.Option("--phantoms", min=0, help="Simulate so many studies in memory, in place of --studies.")]
 FirstSeed = Annotated[int, typer.Option("--first-seed", min=0, help="Of the simulated studies; the next has the next seed.")]
@@ -51,6 +52,7 @@ def _command(question: str) -> Callable[..., None]:
         ablations: Annotated[int, typer.Option(min=0, help="Studies for each ablation; 0 = none.")] = 50,
         draws: Annotated[int, typer.Option(min=100, help="Bootstrap draws, and permutations.")] = 1000,
         seed: Seed = 0,
+        diagram: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw reliability there, a panel a name.")] = None,
         as_json: AsJson = False,
     ) -> None:
         import json
@@ -59,14 +61,16 @@ def _command(question: str) -> Callable[..., None]:
         from assistant.evaluate import questions
         from assistant.evaluate.cohort import gather
         from assistant.evaluate.evaluation import judge
-        from assistant.evaluate.labelled import require
         from assistant.evaluate.telling import told
+        from assistant.labelled import require
 
         source, asked = _Source(studies, manifest, phantoms, first_seed), getattr(questions, question)()
         labelled = source.labelled()
         require(labelled, *asked.labels)
         cohort = gather(labelled, source.intake(encoder, cache), controls=controls, ablations=ablations, seed=seed)
         result = judge(asked, cohort, draws=draws, seed=seed)
+        if diagram is not None:
+            _draw(result, diagram)
         print(json.dumps(asdict(result), allow_nan=False) if as_json else told(result))
 
     return ask
@@ -100,10 +104,11 @@ def worklist(
 
     from assistant.errors import UsageError
     from assistant.evaluate.cohort import gather
-    from assistant.evaluate.labelled import require
     from assistant.evaluate.outcomes import predicted
     from assistant.evaluate.telling import told_worklist
     from assistant.evaluate.worklist import Entry, Room, from_table, simulate
+    from assistant.labelled import require
+    from encoder.features import Priority
 
     if table is not None:
         if studies or manifest or phantoms:
@@ -112,11 +117,30 @@ def worklist(
     else:
         source = _Source(studies, manifest, phantoms, first_seed)
         labelled = source.labelled()
-        require(labelled, "priority")
+        require(labelled, "diagnoses", "priority")
         members = gather(labelled, source.intake(encoder, cache), controls=0, kinds=(), seed=seed).members
-        entries = tuple(Entry(m.labels.priority, predicted(m), subgroup=m.labels.site) for m in members if m.labels.priority)
+        entries = tuple(Entry(Priority(m.labels.priority or ""), predicted(m), subgroup=m.labels.site) for m in members)
     result = simulate(entries, Room(load=load, rural=rural), runs=runs, weeks=weeks, seed=seed)
     print(json.dumps(asdict(result), allow_nan=False) if as_json else told_worklist(result))
+
+
+def _draw(result: Evaluation, file: Path) -> None:
+    """Reliability of the probabilities as they are; raises UsageError where there are none, or the file cannot be written."""
+    from assistant.errors import UsageError
+    from assistant.reliability import diagram
+    from encoder.calibration import HeadCalibration, Isotonic
+
+    as_they_are = Isotonic((0.0, 1.0), (0.0, 1.0))
+    heads = {}
+    for name, bins in result.details.get("reliability", {}).items():
+        ece = result.by_name[name]["ECE"]
+        heads[name] = HeadCalibration(ece.positives or 0, ece.studies - (ece.positives or 0), as_they_are, ece.value, bins)
+    if not heads:
+        raise UsageError("--diagram: expected calibrated probabilities to draw, found none for this question (see `prima calibrate`).")
+    try:
+        file.write_text(diagram(heads), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--diagram: expected a file that can be written, found {file}: {error.strerror}.") from error
 
 
 class _Source(NamedTuple):
@@ -129,7 +153,7 @@ class _Source(NamedTuple):
 
     def labelled(self) -> tuple[Labelled, ...]:
         from assistant.errors import UsageError
-        from assistant.evaluate.labelled import from_folder, from_manifest
+        from assistant.labelled import from_folder, from_manifest
 
         if sum(map(bool, self[:3])) != 1:
             raise UsageError("Where are the studies? Give --studies FOLDER, --from MANIFEST.csv or --phantoms N, one of them.")
@@ -146,12 +170,18 @@ class _Source(NamedTuple):
         import phantom
         from assistant.evaluate.cache import Cache
         from assistant.evaluate.cohort import Intake
+    from assistant.evaluate.evaluation import Evaluation
         from assistant.train.studies import as_study
+        from encoder.calibrated import Calibrated
         from encoder.encoder import Encoder
         from encoder.reading import read_study
 
         weights = Encoder.load(encoder)
-        kept, tell = Cache(cache, weights.hash), lambda message: typer.echo(message, err=True)
+        kept = Cache(cache, weights.hash, weights.digest if isinstance(weights, Calibrated) else "")
+
+        def tell(message: str) -> None:
+            typer.echo(message, err=True)
+
         if not self.phantoms:
             return Intake(weights, read_study, kept, tell)
         package = Path(phantom.__file__).parent
@@ -162,7 +192,7 @@ class _Source(NamedTuple):
 
 def _simulated(seed: int) -> Labelled:
     """The truth of a phantom; nothing is rendered."""
-    from assistant.evaluate.labelled import of_truth
+    from assistant.labelled import of_truth
     from phantom import sample, truth
 
     drawn = sample(seed)

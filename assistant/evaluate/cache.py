@@ -1,6 +1,6 @@
 """Studies already read and encoded, kept in a folder: a second evaluation reads no image.
 
-studies/<files>.json holds a study without its voxels; features/<study>-<files>-<what was done to it>-<encoder>.safetensors what the
+studies/<files>.json holds a study without its voxels; features/<study>-<files>-<what was done>-<encoder>.safetensors what the
 encoder made of it. <files> is a hash of names, sizes and times of the study's files, so that a changed study is encoded anew. No
 path and no identity is kept (a study's key is a pseudonym).
 """
@@ -29,10 +29,11 @@ NO_VOXELS = np.zeros((0, 0, 0), np.int16)
 
 @dataclass(frozen=True)
 class Cache:
-    """folder None = nothing is kept. encoder: hash of the weights."""
+    """folder None = nothing is kept. encoder: hash of the weights. calibration: of what is fitted beside them."""
 
     folder: Path | None
     encoder: str
+    calibration: str = ""
 
     def study(self, files: str) -> Study | None:
         """The study of these files, without voxels; None where it was not read before."""
@@ -55,7 +56,7 @@ class Cache:
             _write(path, as_bytes(features))
 
     def _name(self, key: str, files: str, variant: str) -> str:
-        done = hashlib.sha256(variant.encode()).hexdigest()[:12]
+        done = hashlib.sha256(f"{variant} {self.calibration}".encode()).hexdigest()[:12]
         return f"{''.join(filter(str.isalnum, key))[:24]}-{files[:16]}-{done}-{self.encoder[:16]}.safetensors"
 
     def _path(self, kind: str, name: str) -> Path | None:
@@ -122,6 +123,8 @@ def features_from(data: bytes) -> StudyFeatures:
         locations=tuple(Localisation(**{**raw, "side": Side(raw["side"]), "mm": tuple(raw["mm"])}) for raw in words["locations"]),
         out_of_distribution=OutOfDistribution(**outside) if outside else None,
         encoder=words["encoder"],
+        calibration=words["calibration"],
+        priority_calibrated=words["priority_calibrated"],
     )
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from assistant.errors import UsageError
 from assistant.evaluate.altered import ABLATIONS, noise, swapped
 from assistant.evaluate.cache import Cache, bare, files_of
-from assistant.evaluate.labelled import Labelled
+from assistant.evidence import in_taxonomy
+from assistant.labelled import Labelled
 from encoder.encoder import StudyEncoder
 from encoder.errors import StudyError
 from encoder.features import StudyFeatures
@@ -156,6 +157,6 @@ def _with_labels(study: Study, labels: Labelled) -> Study:
 
 
 def _without_vectors(features: StudyFeatures) -> StudyFeatures:
-    """Scores alone: of a million studies only they have to fit in memory."""
+    """Scores alone, named as the table names them: of a million studies only they have to fit in memory."""
     nothing = np.zeros((0, 0), np.float32)
-    return replace(features, registers=nothing, sequences=nothing, locations=())
+    return in_taxonomy(replace(features, registers=nothing, sequences=nothing, locations=()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from assistant.errors import UsageError
 from assistant.evaluate import outcomes, subgroups
@@ -12,6 +12,7 @@ from assistant.evaluate.cohort import NOISE, NORMAL, SWAPPED, Cohort, Member
 from assistant.evaluate.intervals import Bootstrap, Estimate, Measure
 from assistant.evaluate.metrics import Bools
 from assistant.evaluate.subgroups import Comparison
+from assistant.labelled import Label, require
 
 NOTICE = "Research use only. Not a medical device. Figures hold for studies like these."
 Headline = Mapping[str, Measure]
@@ -90,7 +91,7 @@ class Question:
     """One kind of question put to a cohort.
 
     headline: from members to measures, with reasons why one cannot be computed. chance: of each measure. floor: the headline of
-    everything but the voxels. fairness: measures compared between subgroups. labels: what every study must have beside diagnoses.
+    everything but the voxels. fairness: measures compared between subgroups. labels: what every study must have.
     """
 
     task: str
@@ -101,7 +102,7 @@ class Question:
     by_name: Callable[[Sequence[Member], Bootstrap], Mapping[str, Mapping[str, Estimate]]]
     not_assessed: Callable[[Sequence[Member]], tuple[tuple[str, str], ...]] = lambda _: ()
     details: Callable[[Sequence[Member]], Mapping[str, Any]] = lambda _: {}
-    labels: tuple[Literal["referral", "priority"], ...] = ()
+    labels: tuple[Label, ...] = ("diagnoses",)
 
 
 def judge(question: Question, cohort: Cohort, *, draws: int = 1000, seed: int = 0) -> Evaluation:
@@ -110,13 +111,14 @@ def judge(question: Question, cohort: Cohort, *, draws: int = 1000, seed: int = 
     Raises UsageError where labels are missing, too few for any headline, or a control cannot be computed.
     """
     members = cohort.members
+    require((member.labels for member in members), *question.labels)
     whole = Bootstrap(len(members), draws, seed)
     measures, why = question.headline(members)
     if why:
         raise UsageError(f"Nothing to evaluate: {why}.")
     floor, no_floor = question.floor(members, seed)
     found, passed_over = subgroups.groups([subgroups.facts(member) for member in members])
-    strata = [member.labels.main for member in members]
+    strata = [member.labels.main or "normal" for member in members]
     fairness = question.fairness(members)
     return Evaluation(
         task=question.task,

@@ -8,16 +8,15 @@ leaves the metric undefined (no positives, say).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.calibration import adaptive_bins
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-
-BINS = 10
 
 
 def auroc(truth: Bools, scores: Floats, weights: Floats) -> Floats:
@@ -76,38 +75,15 @@ def brier_skill(truth: Bools, probabilities: Floats, weights: Floats) -> Floats:
     return 1 - _ratio(weights @ (probabilities - y) ** 2, weights.sum(1) * prevalence * (1 - prevalence))
 
 
-def calibration_error(truth: Bools, probabilities: Floats, weights: Floats, bins: int = BINS) -> Floats:
-    """Expected calibration error over adaptive bins (equal counts, equal probabilities together).
+def calibration_error(truth: Bools, probabilities: Floats, weights: Floats) -> Floats:
+    """Expected calibration error over the bins of `encoder.calibration.reliability`, which stay the same in every draw.
 
     Chance differences add up and never cancel: even a perfect forecaster of n studies is above 0. truth, probabilities: (n,).
     """
-    of = adaptive_bins(probabilities, bins)
+    of = adaptive_bins(probabilities)
     difference = weights * (probabilities - truth)
-    gaps = np.stack([np.abs(difference[:, of == b].sum(1)) for b in range(of.max() + 1)])
+    gaps = np.stack([np.abs(difference[:, of == b].sum(1)) for b in np.unique(of)])
     return _ratio(gaps.sum(0), weights.sum(1))
-
-
-def adaptive_bins(probabilities: Floats, bins: int = BINS) -> Ints:
-    """Bin of each study, from 0 without gaps, by rank of probability; equal probabilities share a bin. (n,) -> (n,)."""
-    ordered = np.sort(probabilities)
-    rank = np.searchsorted(ordered, probabilities)  # of the first of its equals
-    return np.unique(rank * bins // len(probabilities), return_inverse=True)[1].astype(np.int64)
-
-
-@dataclass(frozen=True)
-class Bin:
-    """One row of a reliability table: how many studies, what was said on average, how many of them had it."""
-
-    studies: int
-    said: float
-    observed: float
-
-
-def reliability(truth: Bools, probabilities: Floats, bins: int = BINS) -> tuple[Bin, ...]:
-    """The bins of `calibration_error`, in rising probability. truth, probabilities: (n,)."""
-    of = adaptive_bins(probabilities, bins)
-    rows = (of == b for b in range(of.max() + 1))
-    return tuple(Bin(int(row.sum()), float(probabilities[row].mean()), float(truth[row].mean())) for row in rows)
 
 
 def kappa(truth: Ints, predicted: Ints, weights: Floats, levels: int) -> Floats:

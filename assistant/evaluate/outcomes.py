@@ -9,9 +9,9 @@ import numpy as np
 
 from assistant import rules
 from assistant.evaluate.cohort import Member
-from assistant.evaluate.labelled import LEVELS, require
 from assistant.evaluate.metrics import Bools, Floats, Ints
 from assistant.evidence import Evidence
+from assistant.labelled import plain, require
 from assistant.needs import not_assessed
 from encoder.features import Priority, Score
 from prompts.diagnoses import Kind, load
@@ -48,7 +48,8 @@ class Urgencies:
 def diagnoses(members: Sequence[Member], names: Sequence[str] | None = None) -> Names:
     """Every name that has a head, against the labels. names: those columns; None = the heads of the first member."""
     names = tuple(names or (score.name for score in members[0].features.scores))
-    truth = np.array([[name in member.labels.names for name in names] for member in members], bool).reshape(len(members), len(names))
+    said = [member.labels.diagnoses or () for member in members]
+    truth = np.array([[name in labels for name in names] for labels in said], bool).reshape(len(members), len(names))
     called = np.array([[e.positive(name) for name in names] for e in map(evidence, members)], bool).reshape(truth.shape)
     return _names(members, names, truth, [{s.name: s for s in member.features.scores} for member in members], called)
 
@@ -57,9 +58,9 @@ def referrals(members: Sequence[Member], names: Sequence[str] | None = None) -> 
     """Every specialty that has a head, against the labels; called = by a rule or a head. Raises UsageError without labels."""
     require((member.labels for member in members), "referral")
     names = tuple(names or (score.name for score in members[0].features.referral))
-    truth = np.array([[name in (member.labels.referral or ()) for name in names] for member in members], bool)
-    said = [{item.specialty for item in rules.referrals(evidence(member))} for member in members]
-    called = np.array([[name in specialties for name in names] for specialties in said], bool).reshape(truth.shape)
+    truth = np.array([[plain(name) in (member.labels.referral or ()) for name in names] for member in members], bool)
+    said = [{plain(item.specialty) for item in rules.referrals(evidence(member))} for member in members]
+    called = np.array([[plain(name) in specialties for name in names] for specialties in said], bool).reshape(truth.shape)
     return _names(members, names, truth, [{s.name: s for s in member.features.referral} for member in members], called)
 
 
@@ -67,10 +68,11 @@ def priorities(members: Sequence[Member]) -> Urgencies:
     """Levels against the labels. Raises UsageError where a study has no priority label."""
     require((member.labels for member in members), "priority")
     chances = [dict(member.features.priority) for member in members]
-    urgency = np.array([[chance.get(level, 0.0) for level in LEVELS] for chance in chances])
+    urgency = np.array([[chance.get(level, 0.0) for level in rules.LEVELS] for chance in chances])
+    said = [predicted(member) for member in members]
     return Urgencies(
-        truth=np.array([LEVELS.index(member.labels.priority or Priority.NONE) for member in members]),
-        predicted=np.array([-1 if (said := predicted(member)) is Priority.NOT_ASSESSED else LEVELS.index(said) for member in members]),
+        truth=np.array([rules.LEVELS.index(Priority(member.labels.priority or Priority.NONE)) for member in members]),
+        predicted=np.array([-1 if level is Priority.NOT_ASSESSED else rules.LEVELS.index(level) for level in said]),
         urgency=urgency if all(chances) else None,
     )
 

@@ -13,9 +13,11 @@ from assistant.evaluate.cohort import Member
 from assistant.evaluate.evaluation import Headline, Question
 from assistant.evaluate.floor import levels_floor, names_floor
 from assistant.evaluate.intervals import FEWEST, Bootstrap, Estimate, Measure, enough
-from assistant.evaluate.labelled import LEVELS
-from assistant.evaluate.metrics import Bin, Bools, Floats, Ints
+from assistant.evaluate.metrics import Bools, Floats, Ints
 from assistant.evaluate.outcomes import Names, Urgencies
+from assistant.labelled import plain
+from assistant.rules import LEVELS
+from encoder.calibration import Bin, reliability
 from encoder.features import Priority
 
 SPECIFICITY = 0.9
@@ -29,7 +31,7 @@ def diagnosis() -> Question:
 
 def referral() -> Question:
     """To which specialties a study is referred."""
-    return replace(_about_names("referral", outcomes.referrals, lambda _: True), labels=("referral",))
+    return replace(_about_names("referral", outcomes.referrals, lambda _: True), labels=("diagnoses", "referral"))
 
 
 def fairness() -> Question:
@@ -74,7 +76,7 @@ def priority() -> Question:
         low = found.predicted < URGENT
         return {**_urgency_headline(found)[0], "urgent missed": lambda w: metrics.share(low, found.truth == URGENT, w)}
 
-    return Question("priority", chance, headline, floor, compared, _by_level, details=_priority_details, labels=("priority",))
+    return Question("priority", chance, headline, floor, compared, _by_level, details=_priority_details, labels=("diagnoses", "priority"))
 
 
 def _urgency_headline(found: Urgencies) -> tuple[Headline, str | None]:
@@ -155,8 +157,8 @@ def _about_names(task: str, read: Callable[..., Names], counts: Callable[[str], 
         return {name: _one_name(found, k, bootstrap) for k, name in enumerate(found.names)}
 
     def not_assessed(members: Sequence[Member]) -> tuple[tuple[str, str], ...]:
-        heads = set(read(members).names)
-        labelled = {name for member in members for name in (member.labels.names if task != "referral" else member.labels.referral or ())}
+        heads = {plain(name) for name in read(members).names}
+        labelled = {name for one in members for name in (one.labels.referral if task == "referral" else one.labels.diagnoses) or ()}
         return tuple((name, "labelled, but these weights have no head for it") for name in sorted(labelled - heads))
 
     def details(members: Sequence[Member]) -> Mapping[str, Any]:
@@ -164,7 +166,7 @@ def _about_names(task: str, read: Callable[..., Names], counts: Callable[[str], 
         columns = _covered(found.truth, found.names, counts, FEWEST)
         tables: dict[str, tuple[Bin, ...]] = {}
         if found.probabilities is not None:
-            tables = {found.names[k]: metrics.reliability(found.truth[:, k], found.probabilities[:, k]) for k in columns}
+            tables = {found.names[k]: reliability(found.probabilities[:, k], found.truth[:, k]) for k in columns}
         return {"names_in_the_mean": [found.names[k] for k in columns], "reliability": tables}
 
     return Question(task, chance, headline, floor, compared, by_name, not_assessed, details)

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from assistant.errors import UsageError
 from assistant.evaluate.intervals import LEVEL, Estimate
-from assistant.evaluate.labelled import LEVELS
 from assistant.evaluate.metrics import Bools, Floats, Ints
+from assistant.rules import LEVELS
 from encoder.features import Priority
 
 # Most urgent first. A study that was not assessed may be anything: it is never sorted below "low".

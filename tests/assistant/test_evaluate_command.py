@@ -43,6 +43,14 @@ def test_every_question_is_answered_with_its_controls(studies: Path, tmp_path: P
     assert "RESULT" in text
 
 
+def test_reliability_is_drawn(studies: Path, tmp_path: Path) -> None:
+    asked = ("--studies", studies, "--controls", 40, "--ablations", 0, "--draws", 100, "--diagram", tmp_path / "drawn.svg")
+    run("diagnosis", *asked)
+    assert (tmp_path / "drawn.svg").read_text().count("ECE") == 4
+    with pytest.raises(UsageError, match="for this question"):
+        run("priority", *asked)
+
+
 def test_a_worklist_needs_no_images_where_a_table_has_the_priorities(studies: Path, tmp_path: Path) -> None:
     short = ("--runs", 20, "--weeks", 1)
     of_studies = json.loads(run("worklist", "--studies", studies, *short, "--json"))

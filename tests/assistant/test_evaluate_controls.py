@@ -16,8 +16,8 @@ from assistant.evaluate.altered import NAMELESS, noise, only, permuted, swapped,
 from assistant.evaluate.cohort import IMAGE_CONTROLS, NOISE, NORMAL, SWAPPED, Cohort, gather
 from assistant.evaluate.evaluation import Control, Controls, Evaluation, judge
 from assistant.evaluate.intervals import Estimate
-from assistant.evaluate.labelled import Labelled, from_folder, from_manifest
 from assistant.evaluate.telling import told
+from assistant.labelled import Labelled, from_folder, from_manifest, require
 from encoder.errors import StudyError
 from encoder.features import StudyFeatures
 from encoder.study import Study, Weighting
@@ -66,7 +66,7 @@ class Peeking(QuadrantEncoder):
 def test_an_encoder_that_reads_the_answer_beside_the_image_is_exposed(labelled: Sequence[Labelled]) -> None:
     def telling(path: Path) -> Study:
         study = read(path)
-        answer = " ".join(from_folder(path)[0].diagnoses)
+        answer = from_folder(path)[0].main or ""
         return replace(study, context=replace(study.context, description=answer))
 
     found = judge(questions.diagnosis(), gather(labelled, intake(Peeking(), how=telling), controls=80), draws=100)
@@ -109,7 +109,7 @@ def test_ablations_are_compared_on_the_same_studies(result: Evaluation) -> None:
 
 
 def test_too_few_positives_are_no_number(labelled: Sequence[Labelled]) -> None:
-    rare = [one for one in labelled if DISEASES[0] not in one.names] + [one for one in labelled if DISEASES[0] in one.names][:3]
+    rare = [one for one in labelled if DISEASES[0] not in one.diagnoses] + [one for one in labelled if DISEASES[0] in one.diagnoses][:3]
     found = judge(questions.diagnosis(), gather(rare, intake(), controls=80), draws=100)
     assert {figure.value for figure in found.by_name[DISEASES[0]].values()} == {None}
     assert "3 positive studies" in str(found.by_name[DISEASES[0]]["AUROC"].reason)
@@ -234,12 +234,12 @@ def test_studies_that_cannot_be_read_are_skipped_and_named(labelled: Sequence[La
 
 
 def test_a_manifest_says_the_same_as_a_folder(labelled: Sequence[Labelled], tmp_path: Path) -> None:
-    rows = [f"{one.path},{';'.join(one.diagnoses)},{';'.join(one.referral or ())},{one.priority},40,f,GE,3,{one.site}" for one in labelled]
+    rows = [f"{one.path},{one.main or ''},{';'.join(one.referral or ())},{one.priority},40,f,GE,3,{one.site}" for one in labelled]
     manifest = tmp_path / "list.csv"
     manifest.write_text("Path,Diagnoses,Referral,Priority,Age,Sex,Vendor,Field strength,Site\n" + "\n".join(rows))
     read_back = from_manifest(manifest)
-    assert [(m.path, m.names, m.referral, m.priority, m.site) for m in read_back] == [
-        (one.path, one.names, one.referral, one.priority, one.site) for one in labelled
+    assert [(m.path, m.diagnoses, m.referral, m.priority, m.site) for m in read_back] == [
+        (one.path, one.diagnoses, one.referral, one.priority, one.site) for one in labelled
     ]
     assert (read_back[0].age, read_back[0].sex, read_back[0].vendor, read_back[0].field_strength) == (40, "F", "GE", 3)
     member = gather(read_back[:2], intake(), controls=0).members[0]
@@ -249,24 +249,25 @@ def test_a_manifest_says_the_same_as_a_folder(labelled: Sequence[Labelled], tmp_
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("path\nx\n", "columns path and diagnoses"),
-        ("path,diagnoses\n", "a row a study"),
-        ("path,diagnoses\nx,flu\n", r"line 2.*flu"),
-        ("path,diagnoses,priority\nx,,urgent\n", r"line 2.*none, low"),
-        ("path,diagnoses,priority\nx,,not assessed\n", r"line 2.*none, low"),
+        ("diagnoses\nmeningioma\n", "column path"),
         ("path,diagnoses,age\nx,,old\n", r"line 2.*age in years"),
         ("path,diagnoses\n,\n", r"line 2.*a path"),
+        ("path\nx\n", "its diagnoses, found none"),
+        ("path,diagnoses,priority\nx,flu,low\n", r"names of the taxonomy.*flu"),
+        ("path,diagnoses,priority\nx,,urgent\n", r"none, low.*urgent"),
+        ("path,diagnoses,priority\nx,,not assessed\n", "none, low"),
     ],
 )
 def test_a_manifest_that_cannot_be_used_says_why(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(UsageError, match=told):
-        from_manifest(tmp_path / "list.csv")
+        require(from_manifest(tmp_path / "list.csv"), "diagnoses", "priority")
 
 
 def test_a_folder_without_truth_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
     with pytest.raises(UsageError, match=r"truth\.json"):
-        from_folder(tmp_path)
+        require(from_folder(tmp_path), "diagnoses")
     (tmp_path / "truth.json").write_text("{}")
     with pytest.raises(UsageError, match="diagnoses"):
         from_folder(tmp_path)

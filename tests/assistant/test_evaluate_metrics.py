@@ -14,6 +14,7 @@ from assistant.evaluate import metrics
 from assistant.evaluate.intervals import Bootstrap
 from assistant.evaluate.logistic import out_of_fold, stratified_folds
 from assistant.evaluate.metrics import Bools, Floats
+from encoder.calibration import expected_error, reliability
 
 ONCE = {n: np.ones((1, n)) for n in (60, 200, 400)}
 METRICS = (metrics.auroc, metrics.average_precision, metrics.sensitivity_at)
@@ -102,17 +103,12 @@ def test_the_prevalence_has_no_skill_and_no_calibration_error() -> None:
     always = np.full(60, 1 / 3)
     assert metrics.brier_skill(truth, always, ONCE[60])[0] == pytest.approx(0)
     assert metrics.calibration_error(truth, always, ONCE[60])[0] == pytest.approx(0)
-    assert metrics.reliability(truth, always) == (metrics.Bin(60, pytest.approx(1 / 3), pytest.approx(1 / 3)),)
 
 
 def test_calibration_error_is_the_mean_gap_of_the_reliability_table() -> None:
     truth, scores = sample(400, 4)
     chances = 1 / (1 + np.exp(-scores))
-    bins = metrics.reliability(truth, chances)
-    assert sum(row.studies for row in bins) == 400
-    assert [row.said for row in bins] == sorted(row.said for row in bins)
-    gaps = sum(row.studies * abs(row.said - row.observed) for row in bins) / 400
-    assert metrics.calibration_error(truth, chances, ONCE[400])[0] == pytest.approx(gaps)
+    assert metrics.calibration_error(truth, chances, ONCE[400])[0] == pytest.approx(expected_error(reliability(chances, truth)))
 
 
 def test_shuffled_labels_give_one_half_within_the_interval() -> None:

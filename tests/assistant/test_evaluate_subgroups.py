@@ -14,8 +14,8 @@ from assistant.evaluate import metrics, questions, subgroups
 from assistant.evaluate.cohort import gather
 from assistant.evaluate.evaluation import judge
 from assistant.evaluate.intervals import Bootstrap
-from assistant.evaluate.labelled import Labelled, from_folder
 from assistant.evaluate.telling import told
+from assistant.labelled import Labelled, from_folder
 
 STUDIES = 240
 
@@ -93,7 +93,7 @@ def test_facts_come_from_the_list_before_the_files(tmp_path: Path) -> None:
     facts = subgroups.facts(member)
     assert facts["field strength"] == "1.5 T"
     assert facts["vendor"] in ("Siemens", "GE", "Philips")
-    stated = Labelled(one.path, one.diagnoses, one.names, age=80, vendor="Toshiba", field_strength=2.9, site="west")
+    stated = Labelled(one.path, one.diagnoses, age=80, vendor="Toshiba", field_strength=2.9, site="west")
     assert subgroups.facts(gather([stated], intake(), controls=0).members[0]) == {
         "age": "75 and over",
         "sex": facts["sex"],

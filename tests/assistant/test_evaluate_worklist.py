@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from assistant.errors import UsageError
 from assistant.evaluate import worklist
-from assistant.evaluate.labelled import LEVELS
 from assistant.evaluate.worklist import FIRST_COME, PERFECT, PREDICTED, SHUFFLED, Entry, Room, Simulation, from_table, simulate, waits
+from assistant.rules import LEVELS
 from encoder.features import Priority
 
 MIXED = tuple(Entry(level, level) for level, count in zip(LEVELS, (5, 7, 5, 3), strict=True) for _ in range(count))
