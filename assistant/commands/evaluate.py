@@ -170,7 +170,6 @@ class _Source(NamedTuple):
         import phantom
         from assistant.evaluate.cache import Cache
         from assistant.evaluate.cohort import Intake
-    from assistant.evaluate.evaluation import Evaluation
         from assistant.train.studies import as_study
         from encoder.calibrated import Calibrated
         from encoder.encoder import Encoder
