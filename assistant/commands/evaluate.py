@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from assistant.evaluate.cache import Cache
     from assistant.evaluate.cohort import Intake
     from assistant.evaluate.evaluation import Evaluation
     from assistant.labelled import Labelled
@@ -65,7 +67,7 @@ def _command(question: str) -> Callable[..., None]:
         from assistant.labelled import require
 
         source, asked = _Source(studies, manifest, phantoms, first_seed), getattr(questions, question)()
-        labelled = source.labelled()
+        labelled = source.labelled(cache)
         require(labelled, *asked.labels)
         cohort = gather(labelled, source.intake(encoder, cache), controls=controls, ablations=ablations, seed=seed)
         result = judge(asked, cohort, draws=draws, seed=seed)
@@ -116,7 +118,7 @@ def worklist(
         entries = from_table(table)
     else:
         source = _Source(studies, manifest, phantoms, first_seed)
-        labelled = source.labelled()
+        labelled = source.labelled(cache)
         require(labelled, "diagnoses", "priority")
         members = gather(labelled, source.intake(encoder, cache), controls=0, kinds=(), seed=seed).members
         entries = tuple(Entry(Priority(m.labels.priority or ""), predicted(m), subgroup=m.labels.site) for m in members)
@@ -151,29 +153,28 @@ class _Source(NamedTuple):
     phantoms: int
     first_seed: int
 
-    def labelled(self) -> tuple[Labelled, ...]:
+    def labelled(self, cache: Path | None) -> tuple[Labelled, ...]:
         from assistant.errors import UsageError
+        from assistant.evaluate.cache import Cache
         from assistant.labelled import from_folder, from_manifest
 
         if sum(map(bool, self[:3])) != 1:
             raise UsageError("Where are the studies? Give --studies FOLDER, --from MANIFEST.csv or --phantoms N, one of them.")
         if self.phantoms:
-            return tuple(_simulated(seed) for seed in range(self.first_seed, self.first_seed + self.phantoms))
+            return tuple(_simulated(seed, Cache(cache, "")) for seed in range(self.first_seed, self.first_seed + self.phantoms))
         path = self.manifest or self.studies
         if path is None or not path.exists():
             raise UsageError(f"{path}: no such file or folder.")
         return from_manifest(path) if self.manifest else from_folder(path)
 
     def intake(self, encoder: Path | None, cache: Path | None) -> Intake:
-        import hashlib
-
-        import phantom
         from assistant.evaluate.cache import Cache
         from assistant.evaluate.cohort import Intake
         from assistant.train.studies import as_study
         from encoder.calibrated import Calibrated
         from encoder.encoder import Encoder
         from encoder.reading import read_study
+        from phantom import sample
 
         weights = Encoder.load(encoder)
         kept = Cache(cache, weights.hash, weights.digest if isinstance(weights, Calibrated) else "")
@@ -183,17 +184,28 @@ class _Source(NamedTuple):
 
         if not self.phantoms:
             return Intake(weights, read_study, kept, tell)
-        package = Path(phantom.__file__).parent
-        code = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(package.rglob("*.py")))).hexdigest()
-        # Another phantom makes other studies of the same seed.
-        return Intake(weights, lambda path: as_study(phantom.sample(int(path.name))), kept, tell, lambda path: f"{path.name}-{code}")
+        return Intake(weights, lambda path: as_study(sample(int(path.name))), kept, tell, lambda path: f"{path.name}-{_edition()}")
 
 
-def _simulated(seed: int) -> Labelled:
+def _simulated(seed: int, kept: Cache) -> Labelled:
     """The truth of a phantom; nothing is rendered."""
     from assistant.labelled import of_truth
     from phantom import sample, truth
 
-    drawn = sample(seed)
-    labels = of_truth(Path(f"phantom/{seed}"), truth(drawn).to_json())
-    return replace(labels, vendor=drawn.style.vendor, field_strength=drawn.style.tesla)
+    def made() -> dict[str, Any]:
+        drawn = sample(seed)
+        return {"truth": truth(drawn).to_json(), "vendor": drawn.style.vendor, "tesla": drawn.style.tesla}
+
+    said = kept.said(f"{seed}-{_edition()}", made)
+    return replace(of_truth(Path(f"phantom/{seed}"), said["truth"]), vendor=said["vendor"], field_strength=said["tesla"])
+
+
+@functools.cache
+def _edition() -> str:
+    """A hash of the phantom's code: another edition makes other studies of the same seeds."""
+    import hashlib
+
+    import phantom
+
+    package = Path(phantom.__file__).parent
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(package.rglob("*.py")))).hexdigest()

@@ -55,6 +55,16 @@ class Cache:
         if path := self._path("features", self._name(key, files, variant)):
             _write(path, as_bytes(features))
 
+    def said(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """A json object that costs time to make, made once."""
+        path = self._path("said", f"{name}.json")
+        known: dict[str, Any] | None = _kept(path, json.loads) if path else None
+        if known is None:
+            known = make()
+            if path:
+                _write(path, json.dumps(known).encode())
+        return known
+
     def _name(self, key: str, files: str, variant: str) -> str:
         done = hashlib.sha256(f"{variant} {self.calibration}".encode()).hexdigest()[:12]
         return f"{''.join(filter(str.isalnum, key))[:24]}-{files[:16]}-{done}-{self.encoder[:16]}.safetensors"

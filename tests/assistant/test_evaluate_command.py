@@ -9,7 +9,7 @@ import pytest
 from seen_heads import QuadrantEncoder, read, written
 from typer.testing import CliRunner
 
-from assistant.commands.evaluate import app
+from assistant.commands.evaluate import _Source, app
 from assistant.errors import UsageError
 
 
@@ -41,6 +41,15 @@ def test_every_question_is_answered_with_its_controls(studies: Path, tmp_path: P
     text = run(*asked)
     assert "ABOVE CHANCE" not in text or question == "referral"  # one label in five is no floor to speak of
     assert "RESULT" in text
+
+
+def test_simulated_studies_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = _Source(None, None, 2, 90210)
+    drawn = source.labelled(tmp_path)
+    assert {one.vendor for one in drawn} <= {"Siemens", "GE", "Philips", "Canon"}
+    assert all(one.diagnoses is not None and one.priority for one in drawn)
+    monkeypatch.setattr("phantom.sample", None)
+    assert source.labelled(tmp_path) == drawn
 
 
 def test_reliability_is_drawn(studies: Path, tmp_path: Path) -> None:
