@@ -50,7 +50,7 @@ class Bootstrap:
         """The measure on all studies, with its interval."""
         value = float(measure(np.ones((1, self.studies)))[0])
         if positives is not None and positives < FEWEST:
-            return Estimate.missing(f"{positives} positive studies; at least {FEWEST} are needed", self.studies, positives)
+            return Estimate.missing(f"positive studies: {positives}, at least {FEWEST} are needed", self.studies, positives)
         if not np.isfinite(value):
             return Estimate.missing("too few positive or negative studies", self.studies, positives)
         low, high = np.nanquantile(self.drawn(measure), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -70,7 +70,7 @@ class Bootstrap:
 def enough(positives: int, negatives: int) -> str | None:
     """Why a metric of positives against negatives cannot be computed; None where it can."""
     if positives < FEWEST:
-        return f"{positives} positive studies; at least {FEWEST} are needed"
+        return f"positive studies: {positives}, at least {FEWEST} are needed"
     if negatives < FEWEST:
-        return f"{negatives} negative studies; at least {FEWEST} are needed"
+        return f"negative studies: {negatives}, at least {FEWEST} are needed"
     return None

@@ -131,12 +131,12 @@ def _about_names(task: str, read: Callable[..., Names], counts: Callable[[str], 
 
     def measures(truth: Bools, scores: Floats, names: Sequence[str]) -> tuple[Headline, str | None]:
         kept = _covered(truth, names, counts, 1)
-        positives = int(truth[:, kept].sum())
+        positives = int(truth[:, kept].any(1).sum())
         mean = _covered(truth, names, counts, FEWEST)
         return {
             "mean AUROC": lambda w: metrics.mean_auroc(truth[:, mean], scores[:, mean], w),
             "pooled AUROC": lambda w: metrics.pooled_auroc(truth[:, kept], scores[:, kept], w),
-        }, None if positives >= FEWEST else f"{positives} positive labels of names with a head; at least {FEWEST} are needed"
+        }, None if positives >= FEWEST else f"studies with a name that has a head: {positives}, at least {FEWEST} are needed"
 
     def headline(members: Sequence[Member]) -> tuple[Headline, str | None]:
         found = read(members)

@@ -119,8 +119,8 @@ def _place(axis: str, group: str) -> str:
 
 
 def _short(value: object) -> str:
-    if isinstance(value, list | tuple) and value and not isinstance(value[0], list | tuple):
-        return ", ".join(map(str, value))
+    if isinstance(value, list | tuple) and not (value and isinstance(value[0], list | tuple)):
+        return ", ".join(map(str, value)) or "none"
     return str(value)
 
 

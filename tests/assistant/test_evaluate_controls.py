@@ -112,9 +112,9 @@ def test_too_few_positives_are_no_number(labelled: Sequence[Labelled]) -> None:
     rare = [one for one in labelled if DISEASES[0] not in one.diagnoses] + [one for one in labelled if DISEASES[0] in one.diagnoses][:3]
     found = judge(questions.diagnosis(), gather(rare, intake(), controls=80), draws=100)
     assert {figure.value for figure in found.by_name[DISEASES[0]].values()} == {None}
-    assert "3 positive studies" in str(found.by_name[DISEASES[0]]["AUROC"].reason)
+    assert "positive studies: 3" in str(found.by_name[DISEASES[0]]["AUROC"].reason)
     assert DISEASES[0] not in found.details["names_in_the_mean"]
-    assert "not computed (3 positive" in told(found)
+    assert "not computed (positive studies: 3" in told(found)
 
 
 def test_missing_labels_are_refused_by_name(labelled: Sequence[Labelled]) -> None:
@@ -150,7 +150,7 @@ class Headless(QuadrantEncoder):
 def test_weights_without_a_head_have_no_figure_for_it(labelled: Sequence[Labelled]) -> None:
     cohort = gather(labelled, intake(Headless()), controls=80)
     for question in (questions.diagnosis(), questions.referral()):
-        with pytest.raises(UsageError, match="names with a head"):
+        with pytest.raises(UsageError, match="name that has a head"):
             judge(question, cohort, draws=100)
     found = judge(questions.priority(), cohort, draws=100)  # no rule has a score to stand on: all are "none"
     assert set(found.headline) == {"kappa"}

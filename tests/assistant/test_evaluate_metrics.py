@@ -138,7 +138,7 @@ def test_one_seed_one_interval_and_too_few_positives_none() -> None:
     assert none.reason
     few = Bootstrap(60, 100)(measure, positives=3)
     assert few.value is None
-    assert "3 positive" in str(few.reason)
+    assert "positive studies: 3" in str(few.reason)
 
 
 def test_what_tells_nothing_is_at_one_half_even_out_of_fold() -> None:
