@@ -13,7 +13,6 @@ from prompts.diagnoses import taxonomy_name
 
 OPERATING_POINT = 0.5  # calibrated probability from which a head counts as positive
 HIDEABLE = frozenset({"scores", "cases", "gate"})  # what an evaluation may keep from the draft
-FLOOR = 0.1  # calibrated probability below which nothing may be said in favour of a name
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ class Evidence:
 
     def possible(self, name: str) -> bool:
         """Whether the head of `name` leaves room for it: positive, or a calibrated probability above the floor."""
-        score = self.scores.get(name)
-        return self.positive(name) or (score is not None and (score.probability or 0.0) >= FLOOR)
+        return name in self.scores and self.scores[name].possible
 
     @property
     def positives(self) -> tuple[str, ...]:

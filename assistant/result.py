@@ -62,13 +62,17 @@ class DifferentialItem:
 
 @dataclass(frozen=True)
 class FindingItem:
-    """A statement about the image; side, region and spot only where a location supports them."""
+    """A statement about the image; side, region and spot only where a location supports them.
+
+    possible: its score lies below its threshold, but does not rule it out.
+    """
 
     name: str
     side: str | None
     region: str | None
     evidence: tuple[str, ...]
     spot: Spot | None = None
+    possible: bool = False
 
 
 @dataclass(frozen=True)

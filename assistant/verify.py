@@ -12,16 +12,17 @@ from difflib import SequenceMatcher
 
 from assistant import lexicon
 from assistant.draft import Draft, Sentence
-from assistant.evidence import FLOOR, Evidence, evidence_text
+from assistant.evidence import Evidence, evidence_text
 from assistant.lexicon import Mention
 from assistant.result import Claim, ClaimStatus, DifferentialItem, FindingItem, Spot
-from encoder.features import Localisation
+from encoder.features import FLOOR, Localisation
 from encoder.study import Side
 from index.case import Neighbour
 from prompts.diagnoses import Diagnosis, Kind, load
 
 UNVERIFIED = "[unverified]"
 OTHER = "other"  # the one name outside the taxonomy that a model may write
+MOST_POSSIBLE = 3  # ranks of the differential that names below their threshold may take
 COPIED_WORDS = 8  # so many words in a row from a case's report are a copy, not a coincidence
 GENERAL = 26  # "normal" as a whole needs at least so many of the 52 names assessed
 _AFFECTED = frozenset({"mass_effect", "midline_shift", "brain_herniation", "ventriculomegaly", "cerebral_atrophy", "edema"})
@@ -65,7 +66,7 @@ def verify(draft: Draft, evidence: Evidence) -> Checked:
     differential, dropped = _differential(draft.differential, evidence)
     return Checked(
         differential=differential,
-        findings=_findings(evidence),
+        findings=_findings(differential, evidence),
         claims=(*(item.claim for item in (*reasoning, *findings, *impression)), *dropped),
         reasoning=tuple(_step(item.claim) for item in reasoning),
         findings_text=" ".join(item.text for item in findings if item.text),
@@ -285,7 +286,8 @@ def _direction_flags(side: Side, evidence: Evidence) -> Iterator[_Flag]:
     own = evidence.locations.get("midline_shift")
     if own and own.side is side:
         return
-    lesions = {location.side for location in evidence.features.locations if location.diagnosis != "midline_shift"}
+    located = (evidence.locations[name] for name in evidence.positives if name in evidence.locations and name != "midline_shift")
+    lesions = {location.side for location in located}
     if lesions == {Side.LEFT, Side.RIGHT} - {side}:
         return
     if lesions == {side}:
@@ -436,7 +438,7 @@ def _labels(names: Iterable[str]) -> str:
 
 
 def _differential(written: tuple[str, ...], evidence: Evidence) -> tuple[tuple[DifferentialItem, ...], tuple[Claim, ...]]:
-    """The model's names that the heads leave room for, and the positive heads it left out, likeliest first; the rest as flagged claims."""
+    """The diagnoses that the heads leave room for, likeliest first; what else the model named as flagged claims."""
     names, unknown = _known(written)
     dropped = [_dropped(text, "not a name of the taxonomy") for text in unknown]
     blind = "scores" in evidence.hidden  # an evaluation of the model alone: its list as it stands
@@ -451,9 +453,19 @@ def _differential(written: tuple[str, ...], evidence: Evidence) -> tuple[tuple[D
         else:
             dropped.append(_dropped(name, f"its head is negative ({evidence_text(evidence.scores[name])}, floor {FLOOR})"))
     if not blind:
-        kept = sorted(dict.fromkeys([*kept, *filter(_is_diagnosis, evidence.positives)]), key=evidence.likelihood, reverse=True)
-    kept = [name for name in kept if not _gives_way(name, kept, evidence)]
+        kept = _ranked({*kept, *filter(_is_diagnosis, filter(evidence.possible, evidence.scores))}, evidence)
+    else:
+        kept = [name for name in kept if not _gives_way(name, kept, evidence)]
     return tuple(_item(name, name not in names, evidence) for name in kept), tuple(dropped)
+
+
+def _ranked(names: set[str], evidence: Evidence) -> list[str]:
+    """Likeliest first, chance finds after what is positive: every positive diagnosis, and others within the first MOST_POSSIBLE."""
+    ranked = sorted(
+        names, key=lambda name: (evidence.positive(name) and not load()[name].incidental, evidence.likelihood(name)), reverse=True
+    )
+    ranked = [name for name in ranked if not _gives_way(name, ranked, evidence)]
+    return [name for rank, name in enumerate(ranked) if rank < MOST_POSSIBLE or evidence.positive(name)]
 
 
 def _known(written: tuple[str, ...]) -> tuple[list[str], list[str]]:
@@ -474,8 +486,8 @@ def _is_diagnosis(name: str) -> bool:
 
 
 def _gives_way(name: str, kept: list[str], evidence: Evidence) -> bool:
-    """A parent gives way to a child that stands on its own; a parenchymal bleed keeps its name beside blood elsewhere."""
-    children = [child for child in load()[name].children if child in kept and (evidence.positive(child) or "scores" in evidence.hidden)]
+    """A parent gives way to a child that is listed; a parenchymal bleed keeps its name beside blood elsewhere."""
+    children = [child for child in load()[name].children if child in kept]
     location = evidence.locations.get(name)
     own_place = location is not None and bool(
         lexicon.regions(location.region) & (lexicon.LOBES | {"basal ganglia", "thalamus", "brainstem"})
@@ -488,6 +500,8 @@ def _item(name: str, omitted: bool, evidence: Evidence) -> DifferentialItem:
     cases = [f"C{rank}" for rank, neighbour in enumerate(evidence.cases, start=1) if name in neighbour.case.diagnoses]
     tags = [f"P:{name}"] * (score is not None) + [f"L:{name}"] * (name in evidence.locations) + cases
     note = "scored positive; the model's draft left it out" if omitted else None
+    if not evidence.positive(name) and "scores" not in evidence.hidden:
+        note = "possible; below its threshold"
     spot = Spot.of(evidence.locations[name]) if name in evidence.locations else None
     if "scores" in evidence.hidden:
         return DifferentialItem(name, None, None, tuple(tags[1:]), note, spot)
@@ -498,14 +512,15 @@ def _dropped(text: str, reason: str) -> Claim:
     return Claim("differential", text, ClaimStatus.UNSUPPORTED, (), (), f"left out of the differential: {reason}")
 
 
-def _findings(evidence: Evidence) -> tuple[FindingItem, ...]:
-    """What the heads see: positive findings and post-operative states, and every positive name that was located."""
-    wanted = [name for name in evidence.positives if not _is_diagnosis(name) or name in evidence.locations]
-    wanted = [name for name in wanted if not set(load()[name].children) & set(wanted)]
-    return tuple(_finding(name, evidence.locations.get(name)) for name in wanted)
+def _findings(differential: tuple[DifferentialItem, ...], evidence: Evidence) -> tuple[FindingItem, ...]:
+    """What the heads see: positive findings and post-operative states, and where each diagnosis of the differential would lie."""
+    seen = [name for name in evidence.positives if not _is_diagnosis(name)]
+    seen += [item.diagnosis for item in differential if item.diagnosis in evidence.locations]
+    return tuple(_finding(name, evidence) for name in sorted(seen, key=evidence.likelihood, reverse=True))
 
 
-def _finding(name: str, location: Localisation | None) -> FindingItem:
+def _finding(name: str, evidence: Evidence) -> FindingItem:
+    location, possible = evidence.locations.get(name), not evidence.positive(name)
     if location is None:
-        return FindingItem(name, None, None, (f"P:{name}",))
-    return FindingItem(name, location.side.value, location.region, (f"P:{name}", f"L:{name}"), Spot.of(location))
+        return FindingItem(name, None, None, (f"P:{name}",), possible=possible)
+    return FindingItem(name, location.side.value, location.region, (f"P:{name}", f"L:{name}"), Spot.of(location), possible)

@@ -84,7 +84,7 @@ def report(assistant: Assistant, seed: int, studies: int) -> dict[str, Any]:
                 three.append(1 <= rank <= 3)
                 per.setdefault(truth.diagnoses[0], []).append(rank)
             else:
-                normal.append(not result.differential)
+                normal.append(all((item.score or 0.0) <= 0 for item in result.differential))
             retrieved = {case["id"] for case in whole["cases"]}
             cited += [c in retrieved for claim in whole["claims"] for c in claim["citations"]]
             named.append(sum(len(claim["citations"]) for claim in whole["claims"]))
@@ -98,7 +98,7 @@ def report(assistant: Assistant, seed: int, studies: int) -> dict[str, Any]:
         "first": float(np.mean(first)),
         "in_first_three": float(np.mean(three)),
         "abnormal": len(first),
-        "normal_with_empty_differential": float(np.mean(normal)) if normal else None,
+        "normal_without_a_positive_diagnosis": float(np.mean(normal)) if normal else None,
         "normal": len(normal),
         "citations_of_retrieved_cases": float(np.mean(cited)) if cited else None,
         "citations_a_study": float(np.mean(named)),

@@ -266,7 +266,7 @@ class Encoder:
         owner = np.repeat(np.arange(len(encoded.series)), encoded.batch.lengths)
         places = []
         for score in scores:
-            if score.score > 0:
+            if score.possible:
                 column = _array(shown[:, labels.diagnoses.index(score.name)])
                 view = TokenView(centres, owner, column, _array(regions), _array(offsets))
                 places.append(locate(score.name, view, encoded.series, labels.regions))

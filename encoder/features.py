@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from encoder.study import Side
 
+FLOOR = 0.1  # calibrated probability below which a negative head rules its name out
+
 
 class Priority(StrEnum):
     """Worklist priority, in rising order; NOT_ASSESSED where the study is outside the training distribution."""
@@ -32,6 +34,11 @@ class Score:
     name: str
     score: float
     probability: float | None
+
+    @property
+    def possible(self) -> bool:
+        """Positive, or calibrated and not improbable: worth a place, and a line in a differential."""
+        return self.score > 0 or (self.probability or 0.0) >= FLOOR
 
 
 def spoken(score: float, probability: float | None) -> str:

@@ -11,9 +11,11 @@ from encoder.features import Localisation
 from encoder.study import Series, Side
 
 NEAR_MM = 35.0  # tokens this close to the strongest one speak of the same lesion: about one token's edge
-MIDLINE_MM = 7.0  # closer to the midline than this has no side
+MIDLINE_MM = 7.0  # a centre closer to the midline than this has no side ...
+AROUND_MIDLINE_MM = 20.0  # ... if the evidence lies this close to it,
+AROUND_MIDLINE = 0.8  # at least this share of it
 LEAST_PROBABILITY = 0.2  # below it no token stands out
-SHARE_OF_PEAK = 0.4  # tokens with less of the peak's probability do not vote
+SHARPNESS = 12  # power of a token's probability with which it votes: trained to find rare lesions, lesser probabilities overstate
 BOTH_SIDES = 0.3  # the lesser side's share of the evidence from which a diagnosis is called bilateral
 
 
@@ -59,14 +61,13 @@ def find_place(view: TokenView, region_names: tuple[str, ...]) -> Place | None:
         return None
     peak = int(view.probabilities.argmax())
     points = view.centres + view.offsets
-    voting = view.probabilities >= SHARE_OF_PEAK * view.probabilities[peak]
-    near = voting & (np.linalg.norm(points - points[peak], axis=1) < NEAR_MM)
-    weight = view.probabilities[near] ** 2
-    centre = (points[near] * weight[:, None]).sum(0) / weight.sum()
-    region = int((view.regions[near] * weight[:, None]).sum(0)[1:].argmax()) + 1  # 0 is background
+    weight = view.probabilities.astype(np.float64) ** SHARPNESS
+    near = np.linalg.norm(points - points[peak], axis=1) < NEAR_MM
+    centre = (points[near] * weight[near, None]).sum(0) / weight[near].sum()
+    region = int((view.regions[near] * weight[near, None]).sum(0)[1:].argmax()) + 1  # 0 is background
     middle = midline(view.centres)
     return Place(
-        side=_side(points[voting, 0] - middle, view.probabilities[voting], float(centre[0]) - middle),
+        side=_side(points[:, 0] - middle, weight, float(centre[0]) - middle),
         region=region_names[region],
         mm=(float(centre[0]), float(centre[1]), float(centre[2])),
         confidence=float(view.probabilities[peak]),
@@ -83,13 +84,14 @@ def locate(diagnosis: str, view: TokenView, series: tuple[Series, ...], region_n
     return Localisation(diagnosis, place.side, place.region, best.name, slice_of(best, place.mm), place.mm, place.confidence)
 
 
-def _side(x: NDArray[np.float32], probabilities: NDArray[np.float32], centre: float) -> Side:
-    """LPS: the patient's left is +x. x: mm from the midline of each voting token's point."""
-    left = float(probabilities[x > MIDLINE_MM].sum())
-    right = float(probabilities[x < -MIDLINE_MM].sum())
-    if left + right > 0 and min(left, right) / (left + right) > BOTH_SIDES:
-        return Side.BILATERAL if abs(left - right) / (left + right) < 1 - 2 * BOTH_SIDES else nearer(centre)
-    return nearer(centre)
+def _side(x: NDArray[np.float32], weight: NDArray[np.float64], centre: float) -> Side:
+    """LPS: the patient's left is +x. x: mm from the midline of each token's point; centre: of the evidence around the strongest."""
+    left, right = float(weight[x > MIDLINE_MM].sum()), float(weight[x < -MIDLINE_MM].sum())
+    if abs(centre) < MIDLINE_MM and weight[np.abs(x) < AROUND_MIDLINE_MM].sum() > AROUND_MIDLINE * weight.sum():
+        return Side.MIDLINE
+    if min(left, right) > BOTH_SIDES * (left + right):
+        return Side.BILATERAL
+    return Side.LEFT if centre > 0 else Side.RIGHT
 
 
 def nearer(centre: float) -> Side:

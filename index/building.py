@@ -58,7 +58,8 @@ def case_of(
 
     marked: (series name, slice index) worth a key picture; None = where the encoder located a diagnosis.
     """
-    places = [(place.series, place.slice) for place in features.locations] if marked is None else marked
+    negative = {score.name for score in features.scores if score.score <= 0}
+    located = [(place.series, place.slice) for place in features.locations if place.diagnosis not in negative]
     return Case(
         id=id or case_id(study),
         patient=patient_of(study),
@@ -68,7 +69,7 @@ def case_of(
         sex=study.context.sex,
         sequences=features.names,
         source=source,
-        pictures=key_pictures(study, places),
+        pictures=key_pictures(study, located if marked is None else marked),
         embedding=features.embedding,
         sequence_vectors=features.sequences,
     )

@@ -49,6 +49,7 @@ class Diagnosis:
     priority: the least this alone asks for; referral: specialties to refer to (rules may raise the one and add to the other).
     phrases: how reports say it, lower case, American spelling, blanks for hyphens. signs: sequence -> possible signals relative to normal
     brain ("+", "-", "="); an absent sequence has no rule. age: usual years, None = any. goes_with: names often seen together.
+    incidental: so often a chance find that whatever else is positive comes before it.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Diagnosis:
     regions: tuple[str, ...]
     age: tuple[float, float] | None
     goes_with: tuple[str, ...]
+    incidental: bool
 
 
 @cache
@@ -108,6 +110,7 @@ def _row(name: str, raw: dict[str, Any]) -> Diagnosis:
             regions=tuple(raw.pop("regions", ())),
             age=None if age is None else (float(age[0]), float(age[1])),
             goes_with=tuple(raw.pop("with", ())),
+            incidental=raw.pop("incidental", False),
         )
     except KeyError as missing:
         raise ValueError(f"{where}: expected key {missing}, found none; add it") from None

@@ -262,7 +262,8 @@ def _findings(result: Mapping[str, Any], links: Mapping[str, str]) -> str:
     for item in result["findings"]:
         where = " ".join(part for part in (item["side"], item["region"]) if part)
         placed = f" <span class='legend'>{escape(where)}</span>" if where else ""
-        lines.append(f"<li>{escape(readable(item['name']))}{placed} {_tags(item['evidence'], links)}</li>")
+        doubt = " <span class='legend'>possible</span>" if item.get("possible") else ""
+        lines.append(f"<li>{escape(readable(item['name']))}{doubt}{placed} {_tags(item['evidence'], links)}</li>")
     return f"<h3>What was found</h3><ul>{''.join(lines)}</ul>"
 
 

@@ -54,7 +54,7 @@ class Recipe:
     first_indexed_seed: int = 3_000_000
     tokenizer_steps: int = 1600
     tokenizer_minutes: float = 7.0
-    encoder_minutes: float = 60.0
+    encoder_minutes: float = 78.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Stages:
 def stages(recipe: Recipe, root: Path) -> Stages:
     """Folders named by the hash of everything that goes into a stage."""
     config, house = preset("tiny"), Path(phantom.__file__).parents[1]
-    data = _key("shards", asdict(config.patch), _source(house / "phantom", _WORDS), _source(house / "prompts" / "diagnoses.toml"))
+    data = _key("shards", asdict(config.patch), _source(house / "phantom", _WORDS), names())
     tokenizer = _key(data, asdict(config.tokenizer), recipe.training_studies, recipe.tokenizer_steps)
     learning = [_source(house / name) for name in ("assistant/train/encoder.py", "encoder/model.py", "encoder/networks.py")]
     encoder = _key(tokenizer, asdict(config), asdict(recipe), learning)

@@ -70,7 +70,7 @@ def _places(encoder: Encoder, out: ModelOutput, centres: NDArray[np.float32], pa
     regions, offsets = out.evidence.regions[part].softmax(1).numpy(), out.evidence.offsets[part].numpy()
     found = []
     for score in scores:
-        if score.score > 0:
+        if score.possible:
             shown = out.evidence.lesions[part, labels.diagnoses.index(score.name)].sigmoid().numpy()
             place = find_place(TokenView(centres, owner, shown, regions, offsets), labels.regions)
             if place:

@@ -124,6 +124,26 @@ def test_the_differential_holds_possible_diagnoses_by_probability() -> None:
     assert set(dropped) == {"lymphoma", "edema", "unicorn"}
 
 
+def test_what_a_head_does_not_rule_out_is_listed_as_possible_even_if_the_model_left_it_out() -> None:
+    on = evidence({"meningioma": 0.9, "lymphoma": 0.3, "schwannoma": 0.05}, {"lymphoma": (Side.LEFT, "thalamus")})
+    checked = draft(["meningioma"], on=on)
+    assert [(item.diagnosis, item.note) for item in checked.differential] == [
+        ("meningioma", None),
+        ("lymphoma", "possible; below its threshold"),
+    ]
+    assert [(item.name, item.side, item.possible) for item in checked.findings] == [("lymphoma", "left", True)]
+
+
+def test_a_chance_find_comes_after_whatever_else_is_positive_but_before_what_is_only_possible() -> None:
+    on = evidence({"small_vessel_disease": 0.95, "meningioma": 0.6, "lymphoma": 0.2})
+    assert [item.diagnosis for item in draft([], on=on).differential] == ["meningioma", "small_vessel_disease", "lymphoma"]
+
+
+def test_names_below_their_threshold_take_the_first_three_ranks_at_most() -> None:
+    weak = {"meningioma": 0.4, "lymphoma": 0.3, "schwannoma": 0.2, "cavernoma": 0.15}
+    assert len(draft([], on=evidence(weak)).differential) == 3
+
+
 def test_a_parent_stands_alone_and_gives_way_to_its_child() -> None:
     assert [item.diagnosis for item in draft(["glioma"], on=evidence({"glioma": 0.9})).differential] == ["glioma"]
     assert [item.diagnosis for item in draft(["glioma"]).differential] == ["high_grade_glioma"]
