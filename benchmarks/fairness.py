@@ -62,10 +62,12 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--seed", type=int, default=90210)
     parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--controls", type=int, default=60)
+    parser.add_argument("--encoder", type=Path)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    encoder = Encoder.load()
+    encoder = Encoder.load(asked.encoder)
     summary: dict[str, Any] = {"encoder": encoder.hash, "studies": asked.studies, "seed": asked.seed}
     for arm in ("planted", "fair"):
         # The sites of "north" are the same studies in both arms: encoded once.
@@ -77,7 +79,7 @@ def main() -> None:
             lambda path: f"{path.name}-{path.parent.name if is_south(int(path.name)) else 'fair'}",
         )
         studies = [labelled(arm, seed) for seed in range(asked.seed, asked.seed + asked.studies)]
-        result = judge(fairness(), gather(studies, intake, controls=60), draws=asked.draws)
+        result = judge(fairness(), gather(studies, intake, controls=asked.controls), draws=asked.draws)
         print(told(result), file=sys.stderr)
         summary[arm] = {
             "flagged": [asdict(gap) for gap in result.subgroups.gaps if gap.flagged],
