@@ -50,7 +50,7 @@ def _command(question: str) -> Callable[..., None]:
         first_seed: FirstSeed = 90210,
         encoder: EncoderFolder = None,
         cache: CacheFolder = None,
-        controls: Annotated[int, typer.Option(min=10, help="Studies for each control; there is no result without them.")] = 100,
+        controls: Annotated[int, typer.Option(min=30, help="Studies for each control; there is no result without them.")] = 100,
         ablations: Annotated[int, typer.Option(min=0, help="Studies for each ablation; 0 = none.")] = 50,
         draws: Annotated[int, typer.Option(min=100, help="Bootstrap draws, and permutations.")] = 1000,
         seed: Seed = 0,
