@@ -27,12 +27,13 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from assistant.commands import calibrate, convert, demo, doctor, encode, explain, index, phantom, read, report, serve, train
+    from assistant.commands import calibrate, convert, demo, doctor, encode, evaluate, explain, index, phantom, read, report, serve, train
 
     for verb in (read, report, encode, explain, phantom, convert, calibrate, demo, serve, doctor):
         name = verb.__name__.rpartition(".")[2]
         app.command(name)(getattr(verb, name))
     app.add_typer(index.app, name="index", help="Build, search and verify an index of prior reports.")
+    app.add_typer(evaluate.app, name="evaluate", help="Judge an encoder on labelled studies, beside its controls.")
     app.add_typer(train.app, name="train", help="Train the encoder, the language model and its adapter.")
 
 

@@ -1,50 +1,63 @@
-"""Studies with known labels, for calibration: a CSV, or a folder of studies with truth.json; labels may come from a case index."""
+"""Studies with known labels, for calibration and evaluation: a CSV, or a folder of studies with truth.json."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from assistant.errors import UsageError
-from prompts.diagnoses import load, taxonomy_name
+from prompts.diagnoses import PRIORITIES, load, taxonomy_name
+
+Label = Literal["diagnoses", "referral", "priority"]
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A study and what is known of it. None = not stated (an index may know); an empty set = none of them."""
+    """A study and what is known of it. None = not stated (an index may know); an empty set = none of them.
+
+    diagnoses: findings and the parents of what is stated among them. main: the first that was stated.
+    age (years), sex, vendor, field_strength (tesla): stand before what the files say. site: a subgroup of studies.
+    """
 
     path: Path
     diagnoses: frozenset[str] | None
     referral: frozenset[str] | None = None
     priority: str | None = None
+    main: str | None = None
+    age: float | None = None
+    sex: str | None = None
+    vendor: str | None = None
+    field_strength: float | None = None
+    site: str | None = None
+
+    @property
+    def normal(self) -> bool:
+        """Whether it is known that the study has none of the names."""
+        return self.diagnoses is not None and not self.diagnoses
 
 
 def from_manifest(manifest: Path) -> tuple[Labelled, ...]:
-    """Rows of a CSV: path; labels, referral (separated by ;) and priority where there are such columns. Paths are relative to the file.
+    """Rows of a CSV: path; labels (or diagnoses: main first) and referral, separated by ;, priority, age, sex, vendor, field_strength
+    (tesla) and site where there are such columns. Paths are relative to the file.
 
-    An empty cell of labels means a study without any of the diagnoses, an empty cell of priority that nothing is known.
+    An empty cell of labels means a study without any of the diagnoses, an empty cell of another column that nothing is known.
+    Raises UsageError, naming the line, for what cannot be read.
     """
-    with manifest.open(encoding="utf-8-sig", newline="") as file:
-        table = csv.DictReader(file)
-        columns = set(table.fieldnames or ())
-        if "path" not in columns:
-            raise UsageError(f"{manifest}: expected a column path (and labels, separated by ;), found {sorted(columns)}.")
-        rows = [{name: (value or "").strip() for name, value in row.items() if isinstance(name, str)} for row in table]
-    for number, row in enumerate(rows, start=2):
-        if not row["path"]:
-            raise UsageError(f"{manifest}, line {number}: expected a path, found none.")
-    return tuple(
-        Labelled(
-            manifest.parent / row["path"],
-            diagnoses_of(row["labels"].split(";")) if "labels" in columns else None,
-            frozenset(plain(name) for name in row["referral"].split(";") if name.strip()) if "referral" in columns else None,
-            row.get("priority") or None,
-        )
-        for row in rows
-    )
+    try:
+        with manifest.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            table.fieldnames = [_column(name) for name in table.fieldnames or ()]
+            columns = set(table.fieldnames)
+            if "path" not in columns:
+                raise UsageError(f"{manifest}: expected a column path (and labels, separated by ;), found {sorted(columns)}.")
+            rows = [{name: (value or "").strip() for name, value in row.items() if isinstance(name, str)} for row in table]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{manifest}: expected a CSV file in UTF-8 that can be read: {error}.") from error
+    return tuple(_row(manifest, f"{manifest}, line {number}", row) for number, row in enumerate(rows, start=2))
 
 
 def from_folder(folder: Path) -> tuple[Labelled, ...]:
@@ -55,11 +68,27 @@ def from_folder(folder: Path) -> tuple[Labelled, ...]:
     return tuple(_true(path) for path in truths)
 
 
-def _true(path: Path) -> Labelled:
-    said = json.loads(path.read_text(encoding="utf-8"))
-    names = [*said["diagnoses"], *(finding["name"] for finding in said.get("findings", ()))]
+def of_truth(path: Path, said: Mapping[str, Any]) -> Labelled:
+    """A study and its truth, as in truth.json; a site may stand in it. Raises UsageError where it says no diagnoses."""
+    try:
+        stated = list(said["diagnoses"])
+        findings = [finding["name"] for finding in said.get("findings", ())]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: expected the truth that `prima phantom` writes, found {type(error).__name__}: {error}.") from error
     referral = frozenset(plain(name) for name in said["referral"]) if "referral" in said else None
-    return Labelled(path.parent, diagnoses_of(names), referral, said.get("priority"))
+    return Labelled(path, diagnoses_of([*stated, *findings]), referral, said.get("priority"), _main(stated), site=said.get("site"))
+
+
+def require(labelled: Iterable[Labelled], *labels: Label) -> None:
+    """Raises UsageError where a study lacks one of these labels or has one nobody knows: better before an hour of encoding than after."""
+    for one in labelled:
+        for name in labels:
+            if getattr(one, name) is None:
+                raise UsageError(f"{one.path}: expected its {name}, found none; every study needs them (a column, or truth.json).")
+        if "priority" in labels and one.priority not in PRIORITIES:
+            raise UsageError(f"{one.path}: expected a priority of {', '.join(PRIORITIES)}, found {one.priority!r}.")
+        if unknown := sorted((one.diagnoses or frozenset()) - load().keys()):
+            raise UsageError(f"{one.path}: expected names of the taxonomy (prompts/diagnoses.toml), found {', '.join(unknown)}.")
 
 
 def diagnoses_of(names: Iterable[str]) -> frozenset[str]:
@@ -71,3 +100,45 @@ def diagnoses_of(names: Iterable[str]) -> frozenset[str]:
 def plain(name: str) -> str:
     """A specialty's name as it is compared: lower case, underscores."""
     return name.strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def _true(path: Path) -> Labelled:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: expected the truth that `prima phantom` writes, found {error}.") from error
+    return of_truth(path.parent, said)
+
+
+def _row(manifest: Path, where: str, row: Mapping[str, str]) -> Labelled:
+    if not row["path"]:
+        raise UsageError(f"{where}: expected a path, found none.")
+    stated = row["labels"].split(";") if "labels" in row else None
+    return Labelled(
+        manifest.parent / row["path"],
+        None if stated is None else diagnoses_of(stated),
+        frozenset(plain(name) for name in row["referral"].split(";") if name.strip()) if "referral" in row else None,
+        row.get("priority", "").lower() or None,
+        _main(stated or ()),
+        _number(where, "an age in years", row.get("age")),
+        row.get("sex", "").upper()[:1] or None,
+        row.get("vendor") or None,
+        _number(where, "a field strength in tesla", row.get("field_strength")),
+        row.get("site") or None,
+    )
+
+
+def _column(name: str) -> str:
+    known = name.strip().lower().replace(" ", "_")
+    return "labels" if known == "diagnoses" else known
+
+
+def _main(stated: Iterable[str]) -> str | None:
+    return next((taxonomy_name(name.strip()) for name in stated if name.strip()), None)
+
+
+def _number(where: str, what: str, text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError as error:
+        raise UsageError(f"{where}: expected {what}, found {text!r}.") from error

@@ -117,10 +117,15 @@ def log_loss(probabilities: NDArray[np.float64], truth: NDArray[np.bool_]) -> fl
 
 def reliability(probabilities: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[Bin, ...]:
     """Adaptive bins, of about equally many studies each, equal probabilities together. probabilities, truth: (n,)."""
-    wanted = max(1, min(BINS, len(truth) // FEWEST))
-    inner = np.unique(np.quantile(probabilities, np.arange(1, wanted) / wanted))
-    place = np.searchsorted(inner, probabilities, side="right")
+    place = adaptive_bins(probabilities)
     return tuple(_bin(probabilities[place == b], truth[place == b]) for b in np.unique(place))
+
+
+def adaptive_bins(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The bin of each study, in rising probability: (n,) -> (n,)."""
+    wanted = max(1, min(BINS, len(probabilities) // FEWEST))
+    inner = np.unique(np.quantile(probabilities, np.arange(1, wanted) / wanted))
+    return np.searchsorted(inner, probabilities, side="right").astype(np.int64)
 
 
 def _bin(probabilities: NDArray[np.float64], truth: NDArray[np.bool_]) -> Bin:

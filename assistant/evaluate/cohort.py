@@ -1,0 +1,162 @@
+"""From labelled studies to what the encoder makes of them, as they are and altered; one or two studies in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from assistant.errors import UsageError
+from assistant.evaluate.altered import ABLATIONS, noise, swapped
+from assistant.evaluate.cache import Cache, bare, files_of
+from assistant.evidence import in_taxonomy
+from assistant.labelled import Labelled
+from encoder.encoder import StudyEncoder
+from encoder.errors import StudyError
+from encoder.features import StudyFeatures
+from encoder.study import Study
+
+AS_IT_IS = "as it is"
+NOISE, SWAPPED, NORMAL = "noise images", "images of another patient", "images of normal studies"
+IMAGE_CONTROLS = (NOISE, SWAPPED, NORMAL)
+ALTERATIONS: Mapping[str, Callable[[Study], Study]] = {NOISE: noise, **ABLATIONS}
+
+
+@dataclass(frozen=True)
+class Member:
+    """One study of a cohort: its labels, the study without voxels, what the encoder made of it, and a hash of its files."""
+
+    labels: Labelled
+    study: Study
+    features: StudyFeatures
+    files: str
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What an evaluation stands on.
+
+    members: the studies as they are. controls, ablations: by what was done; each on the first of the members, in the same order, less
+    those to which it cannot be done. skipped: (path, reason) of studies that could not be read or encoded. encoder: its hash.
+    """
+
+    members: tuple[Member, ...]
+    controls: Mapping[str, tuple[Member, ...]]
+    ablations: Mapping[str, tuple[Member, ...]]
+    skipped: tuple[tuple[str, str], ...]
+    encoder: str
+
+
+@dataclass
+class Intake:
+    """Reads and encodes, or finds both in the cache. progress: told of every study. files: a hash that changes with the study's files."""
+
+    encoder: StudyEncoder
+    read: Callable[[Path], Study]
+    cache: Cache
+    progress: Callable[[str], None] = lambda _: None
+    files: Callable[[Path], str] = files_of
+    last: tuple[str, Study] | None = field(default=None, repr=False)
+
+    def member(self, labels: Labelled) -> Member:
+        """The study as it is. Raises StudyError where it cannot be read or encoded."""
+        files = self.files(labels.path)
+        known = _with_labels(self.cache.study(files) or bare(self._study(labels.path, files)), labels)
+        features = self._encoded(known, files, AS_IT_IS, lambda: replace(known, series=self._study(labels.path, files).series))
+        return Member(labels, known, features, files)
+
+    def altered(self, member: Member, variant: str, donor: Member | None = None) -> Member:
+        """The study after `variant` was done to it; donor: whose images it gets. Raises StudyError where that cannot be done."""
+        source = donor or member
+
+        def whole() -> Study:
+            images = self._study(source.labels.path, source.files)
+            return swapped(member.study, images) if donor else ALTERATIONS[variant](replace(member.study, series=images.series))
+
+        shown = swapped(member.study, donor.study) if donor else ALTERATIONS[variant](member.study)
+        done = f"{variant} {donor.files if donor else ''}"
+        return replace(member, study=shown, features=self._encoded(member.study, member.files, done, whole))
+
+    def _encoded(self, known: Study, files: str, done: str, whole: Callable[[], Study]) -> StudyFeatures:
+        done = f"{done} {known.context.age} {known.context.sex}"
+        features = self.cache.features(known.key, files, done)
+        if features is None:
+            features = self.encoder.encode(whole())
+            self.cache.keep_features(known.key, files, done, features)
+        return _without_vectors(features)
+
+    def _study(self, path: Path, files: str) -> Study:
+        """The study with its voxels; the last one read is at hand."""
+        if self.last is None or self.last[0] != files:
+            self.last = (files, self.read(path))
+            self.cache.keep_study(files, self.last[1])
+        return self.last[1]
+
+
+def gather(
+    labelled: Sequence[Labelled], intake: Intake, *, controls: int, ablations: int = 0, kinds: Sequence[str] = IMAGE_CONTROLS, seed: int = 0
+) -> Cohort:
+    """Encode the studies, and the first `controls` and `ablations` of them (in an order drawn from the seed) altered.
+
+    Raises UsageError where none could be encoded.
+    """
+    order = [labelled[k] for k in np.random.default_rng(seed).permutation(len(labelled))]
+    skipped: list[tuple[str, str]] = []
+    members = []
+    for number, labels in enumerate(order, 1):
+        intake.progress(f"[{number}/{len(order)}] {labels.path.name}")
+        try:
+            members.append(intake.member(labels))
+        except StudyError as error:
+            skipped.append((str(labels.path), str(error)))
+    if not members:
+        raise UsageError(f"Expected studies to evaluate, could read none. {' '.join(f'{path}: {why}' for path, why in skipped[:3])}")
+    made: dict[str, list[Member]] = {name: [] for name in (*kinds, *(ABLATIONS if ablations else ()))}
+    for number, member in enumerate(members[: max(controls, ablations)]):
+        intake.progress(f"altered [{number + 1}/{min(len(members), max(controls, ablations))}] {member.labels.path.name}")
+        wanted = [*(ABLATIONS if number < ablations else ()), *(kinds if number < controls else ())]
+        for variant, donor in _jobs(members, number, wanted):
+            try:
+                made[variant].append(intake.altered(member, variant, donor))
+            except StudyError:
+                continue  # this study has no such sequence; the arm says how many it holds
+    return Cohort(
+        tuple(members),
+        {name: tuple(made[name]) for name in kinds},
+        {name: tuple(rows) for name, rows in made.items() if name not in kinds},
+        tuple(skipped),
+        intake.encoder.hash,
+    )
+
+
+def _jobs(members: Sequence[Member], number: int, wanted: Sequence[str]) -> Iterator[tuple[str, Member | None]]:
+    """What is to be done to a study, with whose images: its own first, while they are at hand; the next study's last."""
+    for variant in sorted(wanted, key=lambda name: (name == NORMAL) + 2 * (name == SWAPPED)):
+        if variant not in (SWAPPED, NORMAL):
+            yield variant, None
+        elif donor := _donor(members, number, normal=variant == NORMAL):
+            yield variant, donor
+
+
+def _donor(members: Sequence[Member], number: int, normal: bool) -> Member | None:
+    """The next study (in drawn order: neighbours share a label only by chance) of another patient; None where there is none."""
+    me = members[number].study.patient
+    for other in (*members[number + 1 :], *members[:number]):
+        if (me is None or other.study.patient != me) and (not normal or other.labels.normal):
+            return other
+    return None
+
+
+def _with_labels(study: Study, labels: Labelled) -> Study:
+    """What the list says of the patient goes before what the files say."""
+    known = study.context
+    age, sex = known.age if labels.age is None else labels.age, labels.sex or known.sex
+    return replace(study, context=replace(known, age=age, sex=sex))
+
+
+def _without_vectors(features: StudyFeatures) -> StudyFeatures:
+    """Scores alone, named as the table names them: of a million studies only they have to fit in memory."""
+    nothing = np.zeros((0, 0), np.float32)
+    return in_taxonomy(replace(features, registers=nothing, sequences=nothing, locations=()))
