@@ -11,7 +11,6 @@ from encoder.study import Series, Study, Weighting
 from index.case import Neighbour
 from prompts.diagnoses import taxonomy_name
 
-OPERATING_POINT = 0.5  # calibrated probability from which a head counts as positive
 HIDEABLE = frozenset({"scores", "cases", "gate"})  # what an evaluation may keep from the draft
 
 
@@ -48,12 +47,11 @@ class Evidence:
         return dict(zip(sequence_keys(self.study), self.study.series, strict=True))
 
     def positive(self, name: str) -> bool:
-        """Whether the head of `name` is assessed and above its threshold or the operating point."""
-        score = self.scores.get(name)
-        return score is not None and (score.score > 0 or (score.probability or 0.0) >= OPERATING_POINT)
+        """Whether the head of `name` is assessed and positive."""
+        return name in self.scores and self.scores[name].positive
 
     def possible(self, name: str) -> bool:
-        """Whether the head of `name` leaves room for it: positive, or a calibrated probability above the floor."""
+        """Whether the head of `name` leaves room for it."""
         return name in self.scores and self.scores[name].possible
 
     @property

@@ -273,6 +273,23 @@ _OVER_LOBES = frozenset({"convexity", "falx", "sphenoid wing", "middle cranial f
 LOBES = frozenset({"frontal lobe", "parietal lobe", "temporal lobe", "occipital lobe", "cerebellum", "insula"})
 
 
+# Words that place a lesion outside the brain's own tissue, and the names that can be meant.
+_DURAL = frozenset({"meningioma", "brain_metastasis", "lymphoma", "neurosarcoid"})
+_OUTSIDE = {
+    "dural based": _DURAL,
+    "extra axial": _DURAL
+    | {"schwannoma", "arachnoid_cyst", "subdural_hematoma", "intracranial_hypotension", "pituitary_adenoma"}
+    | {"craniopharyngioma", "rathkes_cleft_cyst", "subarachnoid_hemorrahage", "cephaloceles"},
+}
+
+
+def outside(text: str) -> frozenset[str] | None:
+    """The names that can be meant where a text says that something lies outside the brain's tissue; None where it does not say so."""
+    plain = normalise(text)
+    meant = [names for words, names in _OUTSIDE.items() if words in plain]
+    return frozenset.intersection(*meant) if meant else None
+
+
 def regions(text: str) -> frozenset[str]:
     """The regions that a text says."""
     plain = without_names(text)

@@ -11,9 +11,9 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-from assistant.evidence import OPERATING_POINT, Evidence, evidence_text
+from assistant.evidence import Evidence, evidence_text
 from assistant.result import ReferralItem
-from encoder.features import Priority, Score
+from encoder.features import Priority
 from prompts.diagnoses import load as diagnoses
 
 URGENCIES = ("immediate call", "same day", "within two weeks", "routine")  # most urgent first
@@ -28,6 +28,8 @@ _CONDITIONS = {
 # A request may say how old a lesion is; only these exact forms count, so that "chronic headache" never makes a stroke old.
 _OLD = re.compile(r"\b(?:old|chronic|remote|previous) (?:\w+ )?(?:infarct|infarction|stroke|subdural|lacune)", re.I)
 _ACUTE = re.compile(r"\b(?:acute|sudden|new|worse|worsening|since (?:today|yesterday)|onset)\b", re.I)
+
+LIKELY = 0.5  # calibrated probability from which a rule fires that names no other; urgent ones fire sooner
 
 
 @dataclass(frozen=True)
@@ -122,19 +124,14 @@ def _head(evidence: Evidence) -> tuple[Priority, str]:
 def _learned(evidence: Evidence) -> list[ReferralItem]:
     """A referral head names a specialty and no urgency: the study's priority stands in for it."""
     urgency = {Priority.HIGH: "same day", Priority.MEDIUM: "within two weeks"}.get(priority(evidence)[0], "routine")
-    positive = [head for head in evidence.features.referral if _reaches(head, OPERATING_POINT)]
+    positive = [head for head in evidence.features.referral if head.reaches(LIKELY)]
     return [ReferralItem(head.name, urgency, f"referral head: {evidence_text(head)}", f"head.{head.name}") for head in positive]
-
-
-def _reaches(score: Score, at: float) -> bool:
-    """At or above the operating point; without calibration a positive score stands in."""
-    return score.score > 0 if score.probability is None else score.probability >= at
 
 
 def _because(rule: Rule, evidence: Evidence) -> str | None:
     """Why the rule fires, or None where it does not."""
     score = evidence.scores.get(rule.name)
-    if score is None or not _reaches(score, rule.at):
+    if score is None or not score.reaches(rule.at):
         return None
     reasons = [f"{diagnoses()[rule.name].label}: {evidence_text(score)}"]
     for fact, wanted in rule.when.items():
@@ -186,7 +183,7 @@ def _rule(raw: dict[str, Any]) -> Rule:
         rule = Rule(
             id=raw.pop("id"),
             name=raw.pop("name"),
-            at=float(raw.pop("at", OPERATING_POINT)),
+            at=float(raw.pop("at", LIKELY)),
             when=MappingProxyType({fact: value if isinstance(value, str) else tuple(value) for fact, value in raw.pop("when", {}).items()}),
             if_unknown=bool(raw.pop("if_unknown", True)),
             specialties=tuple(raw.pop("specialties", row.referral)),

@@ -96,6 +96,7 @@ def _checked(section: str, sentence: Sentence, evidence: Evidence) -> _Item:
         flags += _region_flags(sentence, subjects, evidence)
         flags += _sign_flags(sentence, subjects, evidence)
         flags += _normal_flags(sentence, subjects, evidence)
+        flags += _outside_flags(sentence, subjects)
     flags += _size_flags(sentence)
     flags += _prior_flags(sentence, evidence)
     flags += _copy_flags(sentence, flags, evidence)
@@ -309,6 +310,14 @@ def _region_flags(sentence: Sentence, subjects: tuple[Mention, ...], evidence: E
     yield _Flag(ClaimStatus.UNSUPPORTED, f"{', '.join(sorted(claimed))} is said, but {where}")
 
 
+def _outside_flags(sentence: Sentence, subjects: tuple[Mention, ...]) -> Iterator[_Flag]:
+    """A tumour of the brain's tissue does not sit on the dura."""
+    meant = lexicon.outside(sentence.text)
+    said = {mention.name for mention in subjects if not mention.negated} - _AFFECTED
+    if meant is not None and said and not meant & said:
+        yield _Flag(ClaimStatus.CONTRADICTED, f"outside the brain's tissue is said, but {_labels(said)} lies within")
+
+
 def _usual_place(row: Diagnosis) -> tuple[str, ...]:
     """The regions that a name itself implies: those of names that are not found in just any lobe."""
     return () if lexicon.LOBES & set(row.regions) and len(row.regions) > 1 else row.regions
@@ -501,7 +510,7 @@ def _item(name: str, omitted: bool, evidence: Evidence) -> DifferentialItem:
     tags = [f"P:{name}"] * (score is not None) + [f"L:{name}"] * (name in evidence.locations) + cases
     note = "scored positive; the model's draft left it out" if omitted else None
     if not evidence.positive(name) and "scores" not in evidence.hidden:
-        note = "possible; below its threshold"
+        note = "possible; its score is not positive"
     spot = Spot.of(evidence.locations[name]) if name in evidence.locations else None
     if "scores" in evidence.hidden:
         return DifferentialItem(name, None, None, tuple(tags[1:]), note, spot)

@@ -28,6 +28,7 @@ from assistant.errors import DraftError
 from assistant.llm import WEIGHTS, LanguageModel
 from assistant.result import Finished, Result
 from assistant.train.studies import as_study
+from encoder.features import OPERATING_POINT
 from encoder.reading import read_study
 from encoder.study import Acquisition, Series, Study, Weighting
 from prompts import diagnoses
@@ -84,7 +85,7 @@ def report(assistant: Assistant, seed: int, studies: int) -> dict[str, Any]:
                 three.append(1 <= rank <= 3)
                 per.setdefault(truth.diagnoses[0], []).append(rank)
             else:
-                normal.append(all((item.score or 0.0) <= 0 for item in result.differential))
+                normal.append(not any((item.probability or 0.0) >= OPERATING_POINT for item in result.differential))
             retrieved = {case["id"] for case in whole["cases"]}
             cited += [c in retrieved for claim in whole["claims"] for c in claim["citations"]]
             named.append(sum(len(claim["citations"]) for claim in whole["claims"]))

@@ -58,7 +58,7 @@ def case_of(
 
     marked: (series name, slice index) worth a key picture; None = where the encoder located a diagnosis.
     """
-    negative = {score.name for score in features.scores if score.score <= 0}
+    negative = {score.name for score in features.scores if not score.positive}
     located = [(place.series, place.slice) for place in features.locations if place.diagnosis not in negative]
     return Case(
         id=id or case_id(study),

@@ -17,7 +17,7 @@ from assistant.verify import verify
 from encoder.study import Side
 from prompts.diagnoses import Kind, load
 
-TUMOUR = {"high_grade_glioma": 0.93, "glioma": 0.95, "edema": 0.8, "brain_metastasis": 0.3}
+TUMOUR = {"high_grade_glioma": 0.93, "glioma": 0.95, "edema": 0.8, "brain_metastasis": 0.25}
 RIGHT = {"high_grade_glioma": (Side.RIGHT, "frontal lobe")}
 
 
@@ -69,7 +69,7 @@ def test_the_prompt_lists_what_the_evidence_holds() -> None:
     assert fields["context"] == "61-year-old woman; indication: seizure; prior: none"
     assert fields["sequences"].startswith("S:T1, S:T1post, S:T2, S:FLAIR")
     assert fields["scores"].startswith(
-        "above threshold P:glioma 0.95, P:high_grade_glioma 0.93, P:edema 0.80; below P:brain_metastasis 0.30; low"
+        "above threshold P:glioma 0.95, P:high_grade_glioma 0.93, P:edema 0.80; below P:brain_metastasis 0.25; low"
     )
     assert fields["locations"] == "L:high_grade_glioma right frontal lobe"
     assert fields["cases"] == "\nC1 high_grade_glioma: High-grade glioma, right frontal lobe."

@@ -125,13 +125,23 @@ def test_the_differential_holds_possible_diagnoses_by_probability() -> None:
 
 
 def test_what_a_head_does_not_rule_out_is_listed_as_possible_even_if_the_model_left_it_out() -> None:
-    on = evidence({"meningioma": 0.9, "lymphoma": 0.3, "schwannoma": 0.03}, {"lymphoma": (Side.LEFT, "thalamus")})
+    on = evidence({"meningioma": 0.9, "lymphoma": 0.2, "schwannoma": 0.03}, {"lymphoma": (Side.LEFT, "thalamus")})
     checked = draft(["meningioma"], on=on)
     assert [(item.diagnosis, item.note) for item in checked.differential] == [
         ("meningioma", None),
-        ("lymphoma", "possible; below its threshold"),
+        ("lymphoma", "possible; its score is not positive"),
     ]
     assert [(item.name, item.side, item.possible) for item in checked.findings] == [("lymphoma", "left", True)]
+
+
+def test_a_form_that_the_named_lesion_cannot_have_is_contradicted() -> None:
+    sentence = "There is a dural-based extra-axial mass in the right frontal lobe. [P:high_grade_glioma] [L:high_grade_glioma]"
+    checked = draft([], sentence, on=evidence(TUMOUR, RIGHT))
+    assert [claim.status for claim in checked.claims if "dural" in claim.text] == [ClaimStatus.CONTRADICTED]
+    assert "dural" not in checked.impression_text
+    there = evidence({"meningioma": 0.9}, {"meningioma": (Side.RIGHT, "frontal lobe")})
+    fitting = draft([], sentence.replace("high_grade_glioma", "meningioma"), on=there)
+    assert [claim.status for claim in fitting.claims if "dural" in claim.text] == [ClaimStatus.SUPPORTED]
 
 
 def test_a_chance_find_comes_after_whatever_else_is_positive_but_before_what_is_only_possible() -> None:
@@ -140,7 +150,7 @@ def test_a_chance_find_comes_after_whatever_else_is_positive_but_before_what_is_
 
 
 def test_names_below_their_threshold_take_the_first_three_ranks_at_most() -> None:
-    weak = {"meningioma": 0.4, "lymphoma": 0.3, "schwannoma": 0.2, "cavernoma": 0.15}
+    weak = {"meningioma": 0.25, "lymphoma": 0.2, "schwannoma": 0.15, "cavernoma": 0.1}
     assert len(draft([], on=evidence(weak)).differential) == 3
 
 
