@@ -495,8 +495,9 @@ def _is_diagnosis(name: str) -> bool:
 
 
 def _gives_way(name: str, kept: list[str], evidence: Evidence) -> bool:
-    """A parent gives way to a child that is listed; a parenchymal bleed keeps its name beside blood elsewhere."""
-    children = [child for child in load()[name].children if child in kept]
+    """A parent gives way to a child about as likely; a parenchymal bleed keeps its name beside blood elsewhere."""
+    least = evidence.likelihood(name)[0] / 2
+    children = [child for child in load()[name].children if child in kept and evidence.likelihood(child)[0] >= least]
     location = evidence.locations.get(name)
     own_place = location is not None and bool(
         lexicon.regions(location.region) & (lexicon.LOBES | {"basal ganglia", "thalamus", "brainstem"})

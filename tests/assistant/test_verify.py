@@ -157,6 +157,8 @@ def test_names_below_their_threshold_take_the_first_three_ranks_at_most() -> Non
 def test_a_parent_stands_alone_and_gives_way_to_its_child() -> None:
     assert [item.diagnosis for item in draft(["glioma"], on=evidence({"glioma": 0.9})).differential] == ["glioma"]
     assert [item.diagnosis for item in draft(["glioma"]).differential] == ["high_grade_glioma"]
+    unsure = evidence({"glioma": 0.8, "high_grade_glioma": 0.12})
+    assert [item.diagnosis for item in draft(["glioma"], on=unsure).differential] == ["glioma", "high_grade_glioma"]
 
 
 def test_a_parenchymal_bleed_keeps_its_name_beside_blood_in_the_ventricles() -> None:
