@@ -189,22 +189,37 @@ def stripped(study: Study) -> Study:
 
 
 def sides(assistant: Assistant, seed: int, studies: int) -> dict[str, Any]:
-    """Reported side of focal lesions, and of their anatomical mirror images."""
-    right: dict[bool, list[bool]] = {False: [], True: []}
-    found, s = 0, seed
-    while found < studies:
+    """Reported side of focal lesions, and of their anatomical mirror images.
+
+    right: under the lesion's own name, a lesion that is not reported counting as wrong. right_where_reported: without those.
+    right_of_first: of whatever located diagnosis stands first, which may have another name.
+    """
+    right: dict[bool, list[dict[str, bool | None]]] = {False: [], True: []}
+    s = seed
+    while len(right[True]) < studies:
         name = FOCAL[s % len(FOCAL)]
         truth = {f.name: f.side for f in phantom.truth(phantom.sample(s, diagnosis=name)).findings}
         if truth.get(name) in ("left", "right"):
-            found += 1
             for mirror in (False, True):
                 p = phantom.sample(s, diagnosis=name, mirror=mirror)
                 wanted = {f.name: f.side for f in phantom.truth(p).findings}[name]
                 result = draft(assistant, as_study(p))
-                told = {f.name: f.side for f in result.findings}
-                right[mirror].append(told.get(name) == wanted)
+                told = {f.name: f.side for f in result.findings if f.side}
+                first = next((told[item.diagnosis] for item in result.differential if item.diagnosis in told), None)
+                reported = told[name] == wanted if name in told else None
+                right[mirror].append({"own": reported, "first": first == wanted})
         s += 1
-    return {"studies": studies, "side_right": float(np.mean(right[False])), "side_right_mirrored": float(np.mean(right[True]))}
+    return {"studies": studies, "anatomical": _sides(right[False]), "mirrored": _sides(right[True])}
+
+
+def _sides(found: list[dict[str, bool | None]]) -> dict[str, float]:
+    reported = [one["own"] for one in found if one["own"] is not None]
+    return {
+        "right": float(np.mean([one["own"] is True for one in found])),
+        "reported": len(reported),
+        "right_where_reported": float(np.mean(reported)),
+        "right_of_first": float(np.mean([bool(one["first"]) for one in found])),
+    }
 
 
 def cold(_: Assistant, seed: int, __: int) -> dict[str, Any]:

@@ -83,8 +83,13 @@ def crosshair(page: Any) -> np.ndarray[Any, Any]:
 def check_sides(page: Any, view: str, which: str) -> None:
     """In this view the mark, and the letters, are where the patient's left, front and top belong."""
     page.evaluate("() => { document.querySelector('#study-viewer .viewer').viewer.nv.written.length = 0 }")
-    page.locator(f"#study-viewer [data-view={view}]").click()
-    eventually(lambda: bool((canvas(page) > 200).mean() > 0.005))
+
+    def shown() -> bool:
+        page.evaluate(LOOK_AT_THE_MARK, list(marked.CENTRE))  # again and again: a sequence that is still loading sets the cross back
+        page.locator(f"#study-viewer [data-view={view}]").click()
+        return bool((canvas(page) > 200).mean() > 0.005)
+
+    eventually(shown)
     picture = canvas(page)
     rows, columns = np.median(np.argwhere(picture > 200), axis=0) / picture.shape
     letters = dict(page.evaluate("() => document.querySelector('#study-viewer .viewer').viewer.nv.written"))

@@ -198,7 +198,7 @@ def test_a_study_opens_with_its_flair_or_the_next_best(weightings: tuple[str, ..
 
 def test_a_kept_draft_comes_back_whole() -> None:
     spot = {"series": "AX FLAIR", "slice": 7, "mm": [-31.25, 10.0, 42.0]}
-    finding = {"name": "edema", "side": None, "region": None, "evidence": [], "spot": None}
+    finding = {"name": "edema", "side": None, "region": None, "evidence": [], "spot": None, "possible": False}
     kept = result(differential=[{**FIRST, "spot": spot}], findings=[finding])
     assert json.loads(json.dumps(restored(kept).to_json())) == json.loads(json.dumps(kept))
 
