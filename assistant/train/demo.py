@@ -90,7 +90,8 @@ class Stages:
 def stages(recipe: Recipe, root: Path) -> Stages:
     """Folders named by the hash of everything that goes into a stage."""
     config, house = preset("tiny"), Path(phantom.__file__).parents[1]
-    data = _key("shards", asdict(config.patch), _source(house / "phantom", _WORDS), names())
+    cutting = [_source(house / name) for name in ("assistant/train/studies.py", "encoder/patches.py", "encoder/volume.py")]
+    data = _key("shards", asdict(config.patch), _source(house / "phantom", _WORDS), names(), cutting)
     tokenizer = _key(data, asdict(config.tokenizer), recipe.training_studies, recipe.tokenizer_steps)
     learning = [_source(house / name) for name in ("assistant/train/encoder.py", "encoder/model.py", "encoder/networks.py")]
     encoder = _key(tokenizer, asdict(config), asdict(recipe), learning)
