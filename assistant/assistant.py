@@ -78,7 +78,7 @@ class Assistant:
         features = in_taxonomy(self.encoder.encode(study))
         if stop.is_set():
             return
-        if _flagged(features) and "gate" not in hidden:
+        if features.foreign and "gate" not in hidden:
             yield Finished(self._outside(study, features, seed))
             return
         yield Stage("retrieving")
@@ -109,7 +109,7 @@ class Assistant:
         from assistant.chat_model import StudyChatModel
         from index.retriever import CaseRetriever
 
-        if _flagged(evidence.features) and "gate" not in evidence.hidden:
+        if evidence.features.foreign and "gate" not in evidence.hidden:
             assert evidence.features.out_of_distribution is not None
             why = rendering.outside(evidence.features.out_of_distribution)
             yield Answer(why)
@@ -120,7 +120,7 @@ class Assistant:
         yield from chat.ask(StudyChatModel(language_model=self.llm), asked, retriever=retriever, seed=seed, stop=stop)
 
     def _cases(self, study: Study, features: StudyFeatures, hidden: frozenset[str]) -> tuple[Neighbour, ...]:
-        if "cases" in hidden or (_flagged(features) and "gate" not in hidden):
+        if "cases" in hidden or (features.foreign and "gate" not in hidden):
             return ()
         return self.index.search(Query.of(features, patient_of(study)), CASES)
 
@@ -214,10 +214,6 @@ class Assistant:
 def _prompt(evidence: Evidence) -> str:
     hide = set(evidence.hidden - {"gate"}) | ({"locations"} if "scores" in evidence.hidden else set())
     return prompts.load("differential").render(**prompt_fields(evidence, hide)).text
-
-
-def _flagged(features: StudyFeatures) -> bool:
-    return features.out_of_distribution is not None and features.out_of_distribution.flagged
 
 
 def _verdict(features: StudyFeatures) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,9 +68,9 @@ def _observation(encoder: StudyEncoder, entry: Labelled, index: CaseIndex | None
     if entry.diagnoses is None:
         if index is None or case_id(study) not in index:
             raise StudyError("no labels: neither the list nor an index has them")
-        entry = Labelled(entry.path, diagnoses_of(index.get(case_id(study)).diagnoses), entry.referral, entry.priority)
+        entry = replace(entry, diagnoses=diagnoses_of(index.get(case_id(study)).diagnoses))
     features = encoder.encode(study)
-    if features.out_of_distribution is not None and features.out_of_distribution.flagged:
+    if features.foreign:
         raise StudyError("out of distribution for these weights")
     return Observation(patient_of(study), features, study_statistics(study, SPEC), entry)
 

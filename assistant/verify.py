@@ -18,7 +18,7 @@ from assistant.result import Claim, ClaimStatus, DifferentialItem, FindingItem, 
 from encoder.features import FLOOR, Localisation
 from encoder.study import Side
 from index.case import Neighbour
-from prompts.diagnoses import Diagnosis, Kind, load
+from prompts.diagnoses import Diagnosis, load
 
 UNVERIFIED = "[unverified]"
 OTHER = "other"  # the one name outside the taxonomy that a model may write
@@ -58,8 +58,8 @@ def verify(draft: Draft, evidence: Evidence) -> Checked:
     findings = [_checked("findings", sentence, evidence) for sentence in draft.findings]
     impression = [_checked("impression", sentence, evidence) for sentence in draft.impression]
     unsaid = _unsaid(findings + impression, evidence)
-    findings += [_rendered("findings", name, evidence) for name in unsaid if load()[name].kind in (Kind.FINDING, Kind.POSTOPERATIVE)]
-    impression += [_rendered("impression", name, evidence) for name in unsaid if load()[name].kind in (Kind.DIAGNOSIS, Kind.PARENT)]
+    findings += [_rendered("findings", name, evidence) for name in unsaid if not load()[name].in_differential]
+    impression += [_rendered("impression", name, evidence) for name in unsaid if load()[name].in_differential]
     for section, shown in (("findings", findings), ("impression", impression)):
         if not any(item.text for item in shown):
             shown.append(_nothing_left(section, evidence))
@@ -453,7 +453,7 @@ def _differential(written: tuple[str, ...], evidence: Evidence) -> tuple[tuple[D
     blind = "scores" in evidence.hidden  # an evaluation of the model alone: its list as it stands
     kept = []
     for name in names:
-        if load()[name].kind in (Kind.FINDING, Kind.POSTOPERATIVE):
+        if not load()[name].in_differential:
             dropped.append(_dropped(name, f"a {load()[name].kind.value}, not a diagnosis"))
         elif blind or evidence.possible(name):
             kept.append(name)
@@ -491,7 +491,7 @@ def _known(written: tuple[str, ...]) -> tuple[list[str], list[str]]:
 
 
 def _is_diagnosis(name: str) -> bool:
-    return load()[name].kind in (Kind.DIAGNOSIS, Kind.PARENT)
+    return load()[name].in_differential
 
 
 def _gives_way(name: str, kept: list[str], evidence: Evidence) -> bool:

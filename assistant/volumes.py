@@ -10,9 +10,9 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.geometry import LPS_RAS
 from encoder.study import Series, Study
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 KEPT_TYPES = (np.uint8, np.int16, np.uint16, np.int32, np.float32)
 WINDOW_PERCENTILES = (1.0, 99.5)
 
@@ -42,7 +42,7 @@ def write_volumes(study: Study, folder: Path) -> tuple[Volume, ...]:
 def nifti(series: Series) -> nibabel.Nifti1Image:
     """A sequence as NIfTI: voxels as they are (i, j, k), affine turned from LPS to RAS, window in cal_min and cal_max."""
     voxels = series.voxels if series.voxels.dtype.type in KEPT_TYPES else series.voxels.astype(np.float32)
-    affine = LPS_TO_RAS @ series.affine
+    affine = LPS_RAS @ series.affine
     image = nibabel.Nifti1Image(voxels, affine)
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)

@@ -92,7 +92,7 @@ class StudyFeatures:
     sequences: (s, d_seq) float32, one row per encoded sequence, in the order of `names`; not normalised.
     scores: one per diagnosis head; a diagnosis without a trained head is absent.
     referral: one per referral head (specialty). priority: (level, probability) pairs, empty without a head.
-    locations: for diagnoses scored positive and any location found.
+    locations: of possible names (`Score.possible`), where one was found.
     encoder: sha256 of the weights that made it. calibration: of the calibration fitted beside them, None where there is none.
     priority_calibrated: whether `priority` are probabilities, or a softmax that nothing was fitted to.
     """
@@ -109,3 +109,8 @@ class StudyFeatures:
     encoder: str
     calibration: str | None = None
     priority_calibrated: bool = False
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the voxels are known to lie outside what the weights were trained on."""
+        return self.out_of_distribution is not None and self.out_of_distribution.flagged

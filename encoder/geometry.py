@@ -12,6 +12,8 @@ from encoder.study import Plane
 
 Vector = NDArray[np.float64]
 
+LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from either frame to the other
+
 SAME_PLACE = 0.05  # mm along the normal: closer planes are one place imaged again (headers repeat positions to 1e-4 mm)
 UNEVEN = 0.10  # of the spacing: planes further from their even place make a series irregular
 DRIFT = 1.0  # mm across the normal

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from encoder.dicom import B_STEP, MAX_VOXELS, Outcome, digest
 from encoder.facts import Component, Facts, words_of
-from encoder.geometry import plane_of
+from encoder.geometry import LPS_RAS, plane_of
 from encoder.naming import file_name
 from encoder.selection import LABELS, NO_SIGNAL, reason_against, reason_against_shape
 from encoder.study import Acquisition, Plane, Series
 from encoder.weighting import weighting_of
 
-RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 THICK = 1.2  # a volume whose largest spacing exceeds its smallest by this factor has slices
 LABEL_FOLDERS = frozenset({"mask", "masks", "label", "labels", "seg", "segmentation", "segmentations"})
 LABEL_WORDS = frozenset({"mask", "seg", "label", "labels", "segmentation", "dseg", "aseg", "parc", "roi"})
@@ -204,7 +203,7 @@ def turn(volume: NDArray[Any], affine: NDArray[np.float64]) -> tuple[NDArray[Any
     plane = plane_of(normal)
     change = orientations.ornt_transform(own, orientations.axcodes2ornt(CANONICAL[plane]))
     turned = orientations.apply_orientation(volume, change)
-    world = RAS_TO_LPS @ affine @ orientations.inv_ornt_aff(change, volume.shape)
+    world = LPS_RAS @ affine @ orientations.inv_ornt_aff(change, volume.shape)
     return np.ascontiguousarray(turned), world, plane
 
 

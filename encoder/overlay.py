@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.explain import Explanation
+from encoder.geometry import LPS_RAS
 from encoder.patches import Patches, token_grid
 from encoder.study import Series
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 FOREIGN = "OUT OF DISTRIBUTION; "  # stays with the file, whoever opens it
 
 
@@ -48,7 +48,7 @@ def write_overlays(explanation: Explanation, folder: Path) -> tuple[Path, ...]:
     parts = np.split(explanation.relevance, np.cumsum(tokens.lengths)[:-1])
     paths = []
     for number, (series, patches, values) in enumerate(zip(tokens.series, tokens.patches, parts, strict=True), start=1):
-        affine = LPS_TO_RAS @ series.affine
+        affine = LPS_RAS @ series.affine
         image = nibabel.Nifti1Image(paint(values, patches, series), affine)
         image.set_sform(affine, code=1)
         image.set_qform(affine, code=1)

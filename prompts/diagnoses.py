@@ -70,6 +70,11 @@ class Diagnosis:
     goes_with: tuple[str, ...]
     incidental: bool
 
+    @property
+    def in_differential(self) -> bool:
+        """Whether a differential may list it: diagnoses and their parents; findings and post-operative states stand elsewhere."""
+        return self.kind in (Kind.DIAGNOSIS, Kind.PARENT)
+
 
 @cache
 def load() -> Mapping[str, Diagnosis]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assistant.errors import UsageError
-from assistant.evaluate import outcomes, subgroups
+from assistant.evaluate import subgroups
 from assistant.evaluate.cohort import NOISE, NORMAL, SWAPPED, Cohort, Member
 from assistant.evaluate.intervals import Bootstrap, Estimate, Measure
 from assistant.evaluate.metrics import Bools
@@ -124,7 +124,7 @@ def judge(question: Question, cohort: Cohort, *, draws: int = 1000, seed: int = 
         task=question.task,
         encoder=cohort.encoder,
         studies=len(members),
-        flagged=sum(map(outcomes.is_flagged, members)),
+        flagged=sum(member.features.foreign for member in members),
         seed=seed,
         draws=draws,
         headline={name: whole(measure) for name, measure in measures.items()},
@@ -150,7 +150,7 @@ def _control(question: Question, members: Sequence[Member], draws: int, seed: in
         return Control(0, question.chance, dict.fromkeys(question.chance, missing), above_chance=False)
     measures, why = question.headline(members)
     made = _told(question, measures, why, len(members), draws, seed)
-    return Control(made.studies, made.chance, made.figures, made.above_chance, sum(map(outcomes.is_flagged, members)))
+    return Control(made.studies, made.chance, made.figures, made.above_chance, sum(member.features.foreign for member in members))
 
 
 def _told(question: Question, measures: Headline, why: str | None, studies: int, draws: int, seed: int) -> Control:

@@ -14,7 +14,7 @@ from assistant.evidence import Evidence
 from assistant.labelled import plain, require
 from assistant.needs import not_assessed
 from encoder.features import Priority, Score
-from prompts.diagnoses import Kind, load
+from prompts.diagnoses import load
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,7 @@ def priorities(members: Sequence[Member]) -> Urgencies:
 
 def predicted(member: Member) -> Priority:
     """The priority that the assistant would give: head and rules, or not assessed."""
-    return Priority.NOT_ASSESSED if is_flagged(member) else rules.priority(evidence(member))[0]
-
-
-def is_flagged(member: Member) -> bool:
-    """Whether the study's voxels are out of distribution."""
-    outside = member.features.out_of_distribution
-    return outside is not None and outside.flagged
+    return Priority.NOT_ASSESSED if member.features.foreign else rules.priority(evidence(member))[0]
 
 
 def evidence(member: Member) -> Evidence:
@@ -95,12 +89,12 @@ def evidence(member: Member) -> Evidence:
 
 def is_diagnosis(name: str) -> bool:
     """Whether a name counts in the mean over diagnoses: diagnoses and their parents, no findings, no specialties."""
-    return name in load() and load()[name].kind in (Kind.DIAGNOSIS, Kind.PARENT)
+    return name in load() and load()[name].in_differential
 
 
 def _names(members: Sequence[Member], names: tuple[str, ...], truth: Bools, said: Sequence[dict[str, Score]], called: Bools) -> Names:
     shape = truth.shape
     scores = np.array([[row[name].score for name in names] for row in said], np.float64).reshape(shape)
     chances = np.array([[row[name].probability for name in names] for row in said], np.float64).reshape(shape)
-    flagged = np.array([is_flagged(member) for member in members])
+    flagged = np.array([member.features.foreign for member in members])
     return Names(names, truth, scores, chances if np.isfinite(chances).all() else None, called & ~flagged[:, None], flagged)

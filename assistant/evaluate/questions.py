@@ -36,19 +36,19 @@ def referral() -> Question:
 
 def fairness() -> Question:
     """The question of `diagnosis`, with what else may differ between subgroups: calls made, false calls, studies not assessed."""
-    plain = diagnosis()
+    whole = diagnosis()
 
     def compared(members: Sequence[Member]) -> Headline:
-        found, flagged = outcomes.diagnoses(members), np.array([outcomes.is_flagged(member) for member in members])
+        found, flagged = outcomes.diagnoses(members), np.array([member.features.foreign for member in members])
         everyone = np.ones(len(members), bool)
         return {
-            **plain.fairness(members),
+            **whole.fairness(members),
             "sensitivity": lambda w: metrics.share(found.called, found.truth, w),
             "false positive rate": lambda w: metrics.share(found.called, ~found.truth, w),
             "not assessed": lambda w: metrics.share(flagged, everyone, w),
         }
 
-    return replace(plain, task="fairness", fairness=compared)
+    return replace(whole, task="fairness", fairness=compared)
 
 
 def priority() -> Question:

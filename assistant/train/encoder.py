@@ -23,6 +23,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from assistant.labelled import diagnoses_of
 from assistant.train.reports import Wordings, told
 from assistant.train.studies import names
 from encoder.features import Priority
@@ -97,17 +98,12 @@ class Targets:
 
 def targets(studies: list[dict[str, Any]], specialties: tuple[str, ...]) -> Targets:
     """Truth as tensors; a finding counts as a label of its own, and a child makes its parent true."""
-    from prompts import diagnoses as table
-
     column = {name: k for k, name in enumerate(names())}
     y = torch.zeros(len(studies), len(column))
     r = torch.zeros(len(studies), len(specialties))
     for row, study in enumerate(studies):
-        for name in {*study["diagnoses"], *(f["name"] for f in study["findings"])} & column.keys():
+        for name in diagnoses_of([*study["diagnoses"], *(f["name"] for f in study["findings"])]) & column.keys():
             y[row, column[name]] = 1
-            parent = table.load()[name].parent
-            if parent:
-                y[row, column[parent]] = 1
         for specialty in set(study["referral"]) & set(specialties):
             r[row, specialties.index(specialty)] = 1
     level = torch.tensor([LEVELS.index(Priority(s["priority"])) for s in studies])

@@ -316,7 +316,7 @@ def judge(evidence: Evidence, truth: Sequence[str] | None = None, hide: Collecti
     hidden = "scores" in hide
     names = list(truth or ()) if hidden else _ranked_positives(evidence, truth or ())
     believed = [name for name in names if not set(TABLE[name].children) & set(names)]
-    main = [name for name in believed if TABLE[name].kind in (Kind.DIAGNOSIS, Kind.PARENT)][:MOST_DIFFERENTIAL]
+    main = [name for name in believed if TABLE[name].in_differential][:MOST_DIFFERENTIAL]
     rivals = [] if hidden else _rivals(evidence, main)
     cases = () if "cases" in hide else evidence.cases[:MOST_CASES]
     agreeing = tuple(rank for rank, neighbour in enumerate(cases, start=1) if main and main[0] in neighbour.case.diagnoses[:2])
@@ -325,7 +325,7 @@ def judge(evidence: Evidence, truth: Sequence[str] | None = None, hide: Collecti
         evidence=evidence,
         differential=(*main, *rivals)[:MOST_DIFFERENTIAL],
         leading=len(main),
-        findings=tuple(name for name in believed if TABLE[name].kind in (Kind.FINDING, Kind.POSTOPERATIVE))[:4],
+        findings=tuple(name for name in believed if not TABLE[name].in_differential)[:4],
         low=() if hidden else shown_scores(evidence).low[:MOST_DENIED],
         agreeing=agreeing[:2],
         located=located,
