@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
 
 from assistant.database import Database, EventRow, JobRow
 
@@ -111,8 +112,14 @@ def end(database: Database, job: str, state: State, message: str | None = None) 
 def stop(database: Database, job: str) -> None:
     """Asks a job to end: a waiting one ends at once, a running one when the worker sees it."""
     with database.begin() as rows:
-        rows.execute(update(JobRow).where(JobRow.id == job).values(stop=True))
-        rows.execute(update(JobRow).where(JobRow.id == job, JobRow.state == State.QUEUED).values(state=State.STOPPED, ended=time.time()))
+        stop_all(rows, [job])
+
+
+def stop_all(rows: Session, these: Iterable[str]) -> None:
+    """`stop` of several jobs, as part of a transaction."""
+    asked = JobRow.id.in_(tuple(these))
+    rows.execute(update(JobRow).where(asked).values(stop=True))
+    rows.execute(update(JobRow).where(asked, JobRow.state == State.QUEUED).values(state=State.STOPPED, ended=time.time()))
 
 
 def to_stop(database: Database) -> set[str]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, or_, select, update
+from sqlalchemy.orm import Session
 
+from assistant import jobs
 from assistant.database import AuditRow, Database, DraftRow, EventRow, JobRow, MessageRow, StudyRow, TabRow, Visitor, WorkerRow, new_id
 
 TAB_LIFE = 7 * 86_400.0  # seconds after which a tab that chose no study since counts as closed
@@ -186,13 +188,21 @@ def messages(database: Database, visitor: str, study: str) -> tuple[Message, ...
         return tuple(Message(row.id, row.role, row.text, row.job) for row in rows.scalars(query))
 
 
-def say(database: Database, visitor: str, study: str, role: str, text: str, job: str | None = None) -> int:
-    """Adds a message to a chat; returns its id."""
+def ask(database: Database, visitor: str, study: str, question: str, *, instead_of: int | None = None) -> str:
+    """Adds a question, the place of its answer and the job that fills it; returns the job.
+
+    All or nothing, so that no worker finds half of it, and nothing that is forgotten meanwhile comes back.
+    instead_of: the message that goes first, with everything after it (retry, edit).
+    """
     with database.begin() as rows:
-        row = MessageRow(study=study, visitor=visitor, role=role, text=text, job=job)
-        rows.add(row)
+        if instead_of is not None:
+            _forget(rows, visitor, study, instead_of)
+        rows.add(MessageRow(study=study, visitor=visitor, role="user", text=question))
+        job = JobRow(kind=jobs.Kind.ASK, study=study, visitor=visitor)
+        rows.add(job)
         rows.flush()
-        return row.id
+        rows.add(MessageRow(study=study, visitor=visitor, role="assistant", text="", job=job.id))
+        return job.id
 
 
 def answer(database: Database, job: str, text: str) -> None:
@@ -201,10 +211,10 @@ def answer(database: Database, job: str, text: str) -> None:
         rows.execute(update(MessageRow).where(MessageRow.job == job).values(text=text))
 
 
-def forget_from(database: Database, visitor: str, study: str, message: int) -> None:
-    """Takes a message and everything after it out of a chat (retry, edit)."""
+def forget_chat(database: Database, visitor: str, study: str) -> None:
+    """Takes everything out of a chat, also an answer that is being written."""
     with database.begin() as rows:
-        rows.execute(delete(MessageRow).where(MessageRow.study == study, MessageRow.visitor == visitor, MessageRow.id >= message))
+        _forget(rows, visitor, study, 0)
 
 
 def keep_draft(database: Database, *, study: str, job: str, visitor: str | None, result: dict[str, Any]) -> None:
@@ -231,6 +241,12 @@ def worker_sign(database: Database) -> WorkerSign | None:
     with database.begin() as rows:
         row = rows.get(WorkerRow, 1)
         return WorkerSign(row.beat, row.models) if row else None
+
+
+def _forget(rows: Session, visitor: str, study: str, first: int) -> None:
+    gone = MessageRow.study == study, MessageRow.visitor == visitor, MessageRow.id >= first
+    jobs.stop_all(rows, rows.scalars(select(MessageRow.job).where(*gone, MessageRow.job.is_not(None))).all())
+    rows.execute(delete(MessageRow).where(*gone))
 
 
 def _shown(row: StudyRow) -> ShelfStudy:

@@ -27,10 +27,7 @@ def shown(database: Database, visitor: str, study: str) -> list[dict[str, Any]]:
 
 def ask(database: Database, visitor: str, study: str, question: str) -> str:
     """Stores a question and sends it to the worker; returns the job that answers."""
-    studies.say(database, visitor, study, "user", question.strip()[:LIMIT])
-    job = jobs.enqueue(database, Kind.ASK, study=study, visitor=visitor)
-    studies.say(database, visitor, study, "assistant", "", job)
-    return job
+    return studies.ask(database, visitor, study, question.strip()[:LIMIT])
 
 
 def ask_again(database: Database, visitor: str, study: str, position: int, question: str | None = None) -> str | None:
@@ -40,9 +37,8 @@ def ask_again(database: Database, visitor: str, study: str, position: int, quest
         return None
     while position and said[position].role != "user":
         position -= 1
-    stop(database, visitor, study)
-    studies.forget_from(database, visitor, study, said[position].id)
-    return ask(database, visitor, study, question if question is not None else said[position].text)
+    asked = question if question is not None else said[position].text
+    return studies.ask(database, visitor, study, asked.strip()[:LIMIT], instead_of=said[position].id)
 
 
 def stop(database: Database, visitor: str, study: str) -> None:

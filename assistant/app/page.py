@@ -169,10 +169,12 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
         stop.click(handlers.stop_draft, [study_id], None, **free)
         copy.click(None, None, None, js=draft.COPY)
 
-        gr.on([send.click, question.submit], handlers.ask, [study_id, question], [question, chat_turn], **free)
-        talk.retry(handlers.retry, [study_id], [chat_turn], **free)
-        talk.edit(handlers.edit, [study_id], [chat_turn], **free)
-        talk.clear(handlers.clear, [study_id], [chat_turn], **free)
+        # What changes a chat happens in the order in which it was asked for: an answer must not come after the Clear that followed it.
+        ordered: dict[str, Any] = {**free, "concurrency_limit": 1, "concurrency_id": "chat"}
+        gr.on([send.click, question.submit], handlers.ask, [study_id, question], [question, chat_turn], **ordered)
+        talk.retry(handlers.retry, [study_id], [chat_turn], **ordered)
+        talk.edit(handlers.edit, [study_id], [chat_turn], **ordered)
+        talk.clear(handlers.clear, [study_id], [chat_turn], **ordered)
         hush.click(handlers.stop_chat, [study_id], None, **free)
 
         head.cite(handlers.cite, None, [case_turn], **many)
@@ -359,9 +361,7 @@ class Handlers:
 
     async def clear(self, id: str | None, request: gr.Request) -> float:
         """The whole chat is forgotten, here too."""
-        visitor = self._visitor(request)
-        await self._do(chat.stop, visitor, str(id))
-        await self._do(studies.forget_from, visitor, str(id), 0)
+        await self._do(studies.forget_chat, self._visitor(request), str(id))
         return await self._turn(request, "chat")
 
     async def stop_chat(self, id: str | None, request: gr.Request) -> None:

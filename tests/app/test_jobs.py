@@ -114,13 +114,29 @@ def test_a_visitors_rows_are_theirs_and_go_together(database: Database) -> None:
     job = jobs.enqueue(database, Kind.DRAFT, study=study, visitor="v")
     jobs.emit(database, job, "answer", {"text": "ä"})
     studies.keep_draft(database, study=study, job=job, visitor="v", result={"a": [1]})
-    studies.say(database, "v", study, "user", "q")
+    studies.ask(database, "v", study, "q")
     studies.choose(database, "v", study)
     assert studies.newest_draft(database, "v", study) == {"a": [1]}
     assert (studies.see(database, "w", study), studies.newest_draft(database, "w", study)) == (None, None)
     assert not studies.remove(database, "w", study)
     assert studies.remove(database, "v", study)
     assert (studies.current(database, "v"), studies.messages(database, "v", study), studies.shelf(database, "v")) == (None, (), ())
+
+
+def test_a_question_put_differently_ends_the_answer_to_the_first(database: Database) -> None:
+    """Once an edit and a Clear crossed: the answer came after the chat had been cleared."""
+    studies.welcome(database, "v")
+    study = studies.add(database, visitor="v", origin="upload", label="x", path="/p")
+    first = studies.ask(database, "v", study, "one?")
+    assert jobs.take(database, MODEL) is not None
+    asked = studies.messages(database, "v", study)[0]
+    second = studies.ask(database, "v", study, "another?", instead_of=asked.id)
+    assert jobs.to_stop(database) == {first}
+    assert [(said.text, said.job) for said in studies.messages(database, "v", study)] == [("another?", None), ("", second)]
+    studies.forget_chat(database, "v", study)
+    studies.answer(database, second, "too late")
+    assert studies.messages(database, "v", study) == ()
+    assert jobs.look(database, second)[0].state is State.STOPPED
 
 
 def test_a_newer_turn_of_a_tab_ends_the_older(database: Database) -> None:

@@ -50,6 +50,7 @@ export function mount(holder, props, trigger, watch) {
   // place: RAS mm to go to; without it the place looked at stays, also from one obliquity to another.
   async function open(series, { keepPlace = true, place = null } = {}) {
     const ticket = ++state.loading;
+    delete element.dataset.loaded;
     say("Loading " + series.name + " …");
     mark("series", series.url);
     try {
