@@ -245,7 +245,7 @@ def worker_sign(database: Database) -> WorkerSign | None:
 
 def _forget(rows: Session, visitor: str, study: str, first: int) -> None:
     gone = MessageRow.study == study, MessageRow.visitor == visitor, MessageRow.id >= first
-    jobs.stop_all(rows, rows.scalars(select(MessageRow.job).where(*gone, MessageRow.job.is_not(None))).all())
+    jobs.stop_all(rows, [job for job in rows.scalars(select(MessageRow.job).where(*gone)) if job is not None])
     rows.execute(delete(MessageRow).where(*gone))
 
 
