@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from assistant.errors import UsageError
 from assistant.train.site.config import Schedule
+from assistant.train.site.curves import curves
 from assistant.train.site.processes import Processes
 
 CHECKPOINT, BEST, METRICS, PLOT = "checkpoint.safetensors", "best.safetensors", "metrics.csv", "metrics.svg"
@@ -91,8 +92,7 @@ def train(learner: Learner, schedule: Schedule, run: Run, processes: Processes) 
         while not progress.finished and progress.step < schedule.steps:
             shown(progress)
             _one_step(learner, optimiser, schedule, run, progress, processes)
-            validated = progress.step % schedule.validate_every == 0 or progress.step == schedule.steps
-            if validated:
+            if progress.step % schedule.validate_every == 0 or progress.step == schedule.steps:
                 _validate(learner, schedule, run, progress, processes)
             progress.finished |= progress.step >= schedule.steps
             if processes.first and (progress.finished or time.monotonic() - last_save >= 60 * run.save_minutes):
@@ -200,32 +200,13 @@ def _save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
 
 
 def _write_metrics(folder: Path, history: list[dict[str, float]]) -> None:
-    """metrics.csv, a row a validation, and its curves as metrics.svg; both follow from the history alone, so a resumed run's are whole."""
+    """A row a validation, and its curves; both follow from the history alone, so a resumed run's are whole."""
     columns = list(dict.fromkeys(name for row in history for name in row))
     with (folder / METRICS).open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(history)
-    _plot(folder / PLOT, history, columns[1:])
-
-
-def _plot(path: Path, history: list[dict[str, float]], columns: list[str]) -> None:
-    import matplotlib
-
-    with matplotlib.rc_context({"svg.hashsalt": "prima"}):
-        from matplotlib.figure import Figure
-
-        names = list(dict.fromkeys(name.removeprefix("training_").removeprefix("validation_") for name in columns))
-        figure = Figure((3.2 * min(3, len(names)), 2.4 * -(-len(names) // 3)), layout="constrained")
-        for place, name in enumerate(names, start=1):
-            axes = figure.add_subplot(-(-len(names) // 3), min(3, len(names)), place, title=name)
-            for column in (name, f"training_{name}", f"validation_{name}"):
-                if column in columns:
-                    rows = [row for row in history if column in row]
-                    axes.plot([row["step"] for row in rows], [row[column] for row in rows], label=column.partition("_")[0], marker=".")
-            if len(axes.lines) > 1:
-                axes.legend()
-        figure.savefig(path, metadata={"Date": None})
+    (folder / PLOT).write_text(curves(history), encoding="utf-8")
 
 
 class Bar:

@@ -13,6 +13,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm,
 from tokenizers import ByteLevelBPETokenizer
 from torch import nn
 from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from assistant.errors import UsageError
 from assistant.train.site.config import TextTraining
@@ -29,6 +30,7 @@ def begin_text_tower(folder: Path, config: TextTraining, reports: Iterable[str],
     """
     if folder.exists():
         return
+    _quiet()
     tower = _from_folder(source, width, config.length) if source else _new(config, reports, width)
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -42,7 +44,14 @@ def begin_text_tower(folder: Path, config: TextTraining, reports: Iterable[str],
 
 def open_text_tower(folder: Path) -> SentenceTransformer:
     """A tower that was saved as a sentence-transformers folder."""
+    _quiet()
     return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+
+
+def _quiet() -> None:
+    """The library draws a bar for each file and lists a pooler that no tower uses; the command has a bar of its own."""
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
 
 def _from_folder(source: Path, width: int, length: int) -> SentenceTransformer:
