@@ -133,11 +133,12 @@ def train_encoder(request: Request, text_tower: Path | None = None, start: Path 
     if start is None and config.names.schedule.steps:
         _names(request, config, corpus, towers, fingerprint)
     seed_tower = run.folder / "text"
+    torch.manual_seed(config.seed)  # whatever ran before, or was already done
     if processes.first:
         reports = [one.entry.report for one in corpus.training]
         begin_text_tower(seed_tower, config.text, reports, config.network.study.out, _text_source(text_tower, start))
     processes.together(None)
-    torch.manual_seed(config.seed)  # whatever ran before, or was already done
+    torch.manual_seed(config.seed)
     pair = Pair(towers, open_text_tower(seed_tower))
     progress = _trained(ClipLearner(pair, training, validation, config.clip, processes), config.clip.schedule, run, corpus, processes)
     out = request.work / "encoder"
