@@ -15,7 +15,7 @@ import torch
 from safetensors.numpy import save_file
 
 from assistant.train.site.cache import CachedStudy
-from assistant.train.site.clip import ClipLearner, Pair
+from assistant.train.site.clip import ClipLearner, Pair, quiet_registers
 from assistant.train.site.config import Schedule, TrainConfig, load_config
 from assistant.train.site.manifest import Entry
 from assistant.train.site.processes import Processes
@@ -111,7 +111,9 @@ def cached_studies(folder: Path, count: int = 8) -> list[CachedStudy]:
 def small_pair(text: Path) -> Pair:
     """Towers and the text tower of a folder, the same each time."""
     torch.manual_seed(0)
-    return Pair(Towers(small_config().network), open_text_tower(text))
+    towers = Towers(small_config().network)
+    quiet_registers(towers)
+    return Pair(towers, open_text_tower(text))
 
 
 def learner(folder: Path, processes: Processes, batch: int, accumulate: int, **changed: Any) -> ClipLearner:

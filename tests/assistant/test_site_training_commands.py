@@ -20,7 +20,7 @@ import torch
 from made_training import SERIES, small_config, write_studies, write_table
 from typer.testing import CliRunner
 
-from assistant.cli import app
+from assistant.cli import app, main
 from assistant.errors import UsageError
 from assistant.train.site import cache
 from assistant.train.site.heads import pooled
@@ -115,6 +115,8 @@ def test_what_was_left_out_and_what_was_trained_on_is_told(hospital: Path) -> No
 
 def test_no_image_is_read_twice_and_a_finished_run_gives_the_same_weights(hospital: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = open_released(hospital / "work" / "prima").digest
+    beside = hospital / "work" / "prima" / "reliability.svg"
+    beside.write_text("what `prima calibrate` put there")
 
     def refuse(path: Path, **_: object) -> None:
         raise AssertionError(f"{path} was read again")
@@ -123,6 +125,7 @@ def test_no_image_is_read_twice_and_a_finished_run_gives_the_same_weights(hospit
     for stage in STAGES:
         train(hospital, stage)
     assert open_released(hospital / "work" / "prima").digest == before
+    assert beside.exists()
 
 
 def test_training_can_begin_with_weights_that_are_there(hospital: Path) -> None:
@@ -158,24 +161,23 @@ def test_another_configuration_is_refused_until_a_restart_is_asked_for(hospital:
         ("report", "  ", "line 3: expected a report"),
         ("priority", "urgent", "line 3: expected a priority"),
         ("split", "test", "line 3: expected a split"),
+        ("path", "studies/s0", "each study once, found .*s0 2 times"),
     ],
 )
 def test_a_wrong_cell_is_told_with_its_line(column: str, value: str, told: str, hospital: Path, tmp_path: Path) -> None:
     rows = rows_of(hospital / "manifest.csv")
     rows = [{**row, "path": str(hospital / row["path"])} for row in rows]
-    rows[1][column] = value
+    rows[1][column] = str(hospital / value) if value == "studies/s0" else value
     write_table(tmp_path / "manifest.csv", rows)
     with pytest.raises(UsageError, match=told):
         read_manifest(tmp_path / "manifest.csv")
 
 
 def test_cells_may_say_that_nothing_is_known(tmp_path: Path) -> None:
-    (tmp_path / "s").mkdir()
-    rows = [
-        {"Path": "s", "diagnoses": "?", "referral": "?", "priority": "?"},
-        {"Path": "s", "diagnoses": "", "referral": "", "priority": ""},
-    ]
-    write_table(tmp_path / "m.csv", rows)
+    for name in "st":
+        (tmp_path / name).mkdir()
+    table = [("s", "?", "?", "?"), ("t", "", "", "")]
+    write_table(tmp_path / "m.csv", [dict(zip(("Path", "diagnoses", "referral", "priority"), row, strict=True)) for row in table])
     unknown, normal = read_manifest(tmp_path / "m.csv")
     assert (unknown.labels, unknown.referral, unknown.priority) == (None, None, None)
     assert (normal.labels, normal.referral, normal.priority) == (frozenset(), frozenset(), None)
@@ -196,13 +198,18 @@ def test_a_parquet_table_is_read_or_its_need_is_told(tmp_path: Path) -> None:
     assert read_manifest(path)[0].labels == {"glioma", "edema"}
 
 
-def test_a_wrong_manifest_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
+def test_a_wrong_manifest_is_one_message_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "m.csv").write_text("path,report\nnowhere,\n")
-    done = run("train", "encoder", str(tmp_path / "m.csv"), "--work", str(tmp_path / "work"))
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert "nowhere" in done.stderr
-    assert "report" in done.stderr
+    monkeypatch.setattr(sys, "argv", ["prima", "train", "encoder", str(tmp_path / "m.csv"), "--work", str(tmp_path / "work")])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("prima: ")
+    assert "nowhere" in said
+    assert "report" in said
 
 
 def run(*words: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

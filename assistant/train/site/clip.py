@@ -57,6 +57,13 @@ class Pair(nn.Module):
         }
 
 
+@torch.no_grad()
+def quiet_registers(towers: Towers) -> None:
+    """Registers that start small take up what they attend to from the first step; at unit size they would be a constant with a whisper."""
+    for registers in (towers.sequence.registers, towers.study.registers):
+        nn.init.normal_(registers, std=0.02)
+
+
 class ClipLearner:
     """Towers and text tower on the training studies; see loop.Learner."""
 

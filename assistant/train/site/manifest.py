@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,8 @@ def read_manifest(manifest: Path, *, reports: bool = False) -> tuple[Entry, ...]
         if needed not in columns:
             raise UsageError(f"{manifest}: expected a column {needed} and at least one row, found columns {sorted(columns)}.")
     faults = [f"line {line}: {fault}" for line, row in enumerate(rows, start=2) for fault in _faults(manifest.parent, row)]
+    times = Counter(row["path"] for row in rows if row["path"])
+    faults += [f"expected each study once, found {path} {count} times" for path, count in times.items() if count > 1]
     if faults:
         more = f" ... and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise UsageError(f"{manifest}: {'; '.join(faults[:SHOWN])}{more}. Correct these rows, or take them out.")

@@ -230,6 +230,7 @@ def _latents(request: Request, entries: Sequence[Entry], towers: Towers, network
 
 def _towers(request: Request, start: Path | None) -> tuple[Towers, EncoderConfig, dict[str, str]]:
     """The towers as training finds them, with their sizes, and digests of what they began with."""
+    from assistant.train.site.clip import quiet_registers
     from encoder.released import open_released
 
     if start is not None:
@@ -246,9 +247,7 @@ def _towers(request: Request, start: Path | None) -> tuple[Towers, EncoderConfig
     torch.manual_seed(request.config.seed)
     towers = Towers(network)
     load_strictly(towers.tokenizer, read_weights(path), path)
-    with torch.no_grad():  # registers that start small take up what they attend to from the first step
-        for registers in (towers.sequence.registers, towers.study.registers):
-            torch.nn.init.normal_(registers, std=0.02)
+    quiet_registers(towers)
     return towers, network, {"tokenizer": _digest(towers.tokenizer)}
 
 
@@ -305,13 +304,22 @@ def _release(
     card: Card,
     also: Callable[[Path], None],
 ) -> None:
-    """A folder in the form of converted weights (encoder/released.py), in place of an earlier one."""
-    from encoder.released import HEADS, TOWERS, save_released
+    """A folder in the form of converted weights (encoder/released.py), in place of earlier weights.
+
+    Weights that are the same stay, and with them the calibration that may have been put beside them.
+    """
+    from encoder.released import HEADS, MANIFEST, TOWERS, open_released, save_released
 
     own = [Tensors(name, tuple(tensor.shape), tensor.dtype, tensor.cpu) for name, tensor in towers.cpu().state_dict().items()]
     files = {TOWERS: [*own, *shared], **({HEADS: separate} if separate else {})}
+    fresh = out.with_name(f".{out.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    digest = save_released(fresh, config, files, groups, card.provenance(), also)
+    if (out / MANIFEST).exists() and open_released(out).digest == digest:
+        shutil.rmtree(fresh)
+        return
     shutil.rmtree(out, ignore_errors=True)
-    save_released(out, config, files, groups, card.provenance(), also)
+    os.replace(fresh, out)
 
 
 def _replaced(out: Path, write: Callable[[Path], None]) -> None:
