@@ -88,7 +88,6 @@ def train_tokenizer(request: Request) -> Path:
     from assistant.train.site.tokenizer import TokenizerLearner
 
     config, processes = request.config, request.processes
-    run = partial(request.run, "tokenizer")
     entries = read_manifest(request.manifest)
     keep = partial(_values, count=config.tokenizer.tokens_a_study)
     folder = request.work / "cache" / f"tokens-{spec_key(config.network.patch)}-{config.tokenizer.tokens_a_study}"
@@ -97,7 +96,7 @@ def train_tokenizer(request: Request) -> Path:
     network = VQVAE(config.network.tokenizer)
     learner = TokenizerLearner(network, corpus.training, corpus.validation, config.tokenizer, config.seed, processes)
     fingerprint = _fingerprint(request, corpus, config.tokenizer, config.network.tokenizer)
-    progress = _trained(learner, config.tokenizer.schedule, run(fingerprint), corpus, processes)
+    progress = _trained(learner, config.tokenizer.schedule, request.run("tokenizer", fingerprint), corpus, processes)
     out = request.work / "tokenizer"
     if processes.first:
         sizes = {"tokenizer": asdict(config.network.tokenizer), "patch": asdict(config.network.patch)}
