@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,8 @@ def main() -> None:
         return
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     arms = {device: {arm: _in_own_process(arm, device, options) for arm in ARMS} for device in devices}
-    report = {"machine": machine(), "config": options.config, "steps": options.steps, "arms": arms}
+    load = round(os.getloadavg()[0], 1)  # what else the processors were busy with
+    report = {"machine": machine(), "load": load, "config": options.config, "steps": options.steps, "arms": arms}
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "train_prima.json").write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(arms, indent=1))

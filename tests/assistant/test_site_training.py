@@ -11,20 +11,24 @@ import numpy as np
 import pytest
 import torch
 from made_training import cached_studies, gradients, gradients_of_a_process, learner, short, small_config
+from safetensors.numpy import save_file
 from torch import nn
 
 from assistant.errors import UsageError
-from assistant.train.site.cache import split
+from assistant.train.site.cache import CachedStudy, split
 from assistant.train.site.clip import accumulate
 from assistant.train.site.config import TextTraining, load_config
 from assistant.train.site.heads import Column, Heads, HeadsLearner, Labelled
 from assistant.train.site.loop import METRICS, Run, rate_at, train
+from assistant.train.site.manifest import Entry
 from assistant.train.site.names import matching
 from assistant.train.site.patients import attraction
 from assistant.train.site.processes import Processes
 from assistant.train.site.sampling import Studies, findings, told
 from assistant.train.site.text_tower import begin_text_tower, open_text_tower
+from assistant.train.site.tokenizer import TokenizerLearner
 from encoder.errors import WeightsError
+from encoder.tokenizer import VQVAE
 from encoder.weights import read_weights
 
 ALONE = Processes()
@@ -272,6 +276,39 @@ def test_attraction_equals_its_definition() -> None:
     assert vectors.grad.isfinite().all()
     assert attraction(vectors[:1], owners[:1], 0.1) == 0
     assert attraction(vectors, torch.arange(5), 0.1) == 0
+
+
+def tokenizer_learner(home: Path, permute_axes: bool) -> TokenizerLearner:
+    """On two studies of smooth random tokens, 24 each, of all three planes."""
+    config, studies = small_config(), []
+    for number in range(2):
+        rng = np.random.default_rng(number)
+        slope = rng.random((24, 1, 1, 1)) * np.linspace(0, 1, 16) + rng.random((24, 1, 16, 1)) * np.ones((1, 4, 1, 1))
+        file = home / f"tokens-{number}.safetensors"
+        save_file({"values": slope.astype(np.float16), "planes": np.arange(24, dtype=np.uint8) % 3}, file)
+        studies.append(CachedStudy(Entry(file, ""), file, (24,), ("t1",), "mr", str(number)))
+    training = replace(config.tokenizer, schedule=short(config.tokenizer.schedule, 40, 12, 2), permute_axes=permute_axes)
+    torch.manual_seed(0)
+    return TokenizerLearner(VQVAE(config.network.tokenizer), studies, studies, training, 0, ALONE)
+
+
+def test_the_tokenizer_learns_to_restore_tokens(tmp_path: Path) -> None:
+    made = tokenizer_learner(tmp_path, permute_axes=True)
+    schedule = replace(made.config.schedule, steps=100, rate=3e-3, validate_every=20)
+    history = train(made, schedule, replace(run_of(tmp_path / "run"), save_minutes=9.0), ALONE).history
+    assert history[-1]["training_reconstruction"] < 0.6 * history[0]["training_reconstruction"]
+    assert history[-1]["validation_unexplained"] < 0.8 < history[0]["validation_unexplained"]
+    assert history[-1]["validation_codes"] > 4
+
+
+def test_permuted_axes_are_the_same_voxels_seen_otherwise(tmp_path: Path) -> None:
+    made = tokenizer_learner(tmp_path, permute_axes=True)
+    drawn = made.judged[0]
+    plain, turned = (list(made._turned(drawn, rng)) for rng in (None, np.random.default_rng(0)))
+    assert [tuple(x.shape[2:]) for x in plain] == [(8, 16, 16), (16, 8, 16), (16, 16, 8)]
+    sums = [torch.cat([x.sum((1, 2, 3, 4)) for x in parts]).sort().values for parts in (plain, turned)]
+    torch.testing.assert_close(sums[0], sums[1])
+    assert [len(x) for x in plain] != [len(x) for x in turned]
 
 
 def test_a_name_shared_by_sequences_has_all_of_them_for_an_answer() -> None:
