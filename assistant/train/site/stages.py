@@ -127,6 +127,8 @@ def train_encoder(request: Request, text_tower: Path | None = None, start: Path 
     config, processes = replace(request.config, network=network), request.processes
     corpus = _latents(request, entries, towers, network, sources["tokenizer"])
     training, validation = (Studies(side, config.clip, config.seed, processes.device) for side in (corpus.training, corpus.validation))
+    for schedule in (config.names.schedule, config.clip.schedule):  # too few studies for a step: better told now than after hours
+        training.drawn(0, schedule.batch * schedule.accumulate * processes.size)
     fingerprint = _fingerprint(request, corpus, config.clip, config.names, config.text, config.network, sources, str(text_tower))
     run = request.run("encoder", fingerprint)
     if start is None and config.names.schedule.steps:
@@ -188,6 +190,7 @@ def train_heads(request: Request, start: Path | None = None) -> Path:
         judged = {name: best for name, best in learner.best.items() if name != "priority"}
         notes = [f"{name}: AUC {best.value:.3f} on validation, step {best.step}" for name, best in judged.items()]
         notes += [f"{name}: not trained ({why})" for name, why in unable.items()]
+        notes.append("These AUCs are of the studies that chose step and threshold, so too good: judge on others with `prima evaluate`.")
         notes.append("Scores are logit - threshold, not calibrated: `prima calibrate` gives probabilities.")
         settings = {"heads": asdict(config.heads), "network": asdict(network)}
         card = _card(request, "heads", corpus, progress, {"encoder": released.digest}, settings, notes)
