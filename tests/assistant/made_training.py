@@ -48,7 +48,7 @@ def small_config() -> TrainConfig:
         names=replace(config.names, schedule=short(config.names.schedule, 2, 2)),
         clip=replace(config.clip, schedule=short(config.clip.schedule, 4, 2, 2)),
         text=replace(config.text, vocabulary=200),
-        heads=replace(config.heads, schedule=short(config.heads.schedule, 6, 4), fewest=1, hidden=(8,)),
+        heads=replace(config.heads, schedule=short(config.heads.schedule, 6, 4), fewest=1, hidden=(8,), half=True),
         save_minutes=0.0,
     )
 
