@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Prima:
     @property
     def trained_heads(self) -> frozenset[str]:
         """Names of the diagnoses that the weights can score."""
-        return frozenset(self.weights.heads["diagnosis"].names)
+        return frozenset(self._names("diagnosis"))
 
     @torch.inference_mode()
     def encode(self, study: Study) -> StudyFeatures:
@@ -61,15 +61,15 @@ class Prima:
         sequences, out = self.embed(patches, names, study.context.description or UNKNOWN)
         pooled = out.pooled.float().cpu()
         scores = {group: scorer(pooled)[0] for group, scorer in self._scorers.items()}
-        levels = self.weights.heads["priority"].names
+        levels = scores["priority"].softmax(0).tolist() if "priority" in scores else []
         return StudyFeatures(
             embedding=_array(out.clip[0]),
             registers=_array(out.registers[0]),
             sequences=_array(sequences),
             names=names,
-            scores=self._scores("diagnosis", scores["diagnosis"]),
-            referral=self._scores("referral", scores["referral"]),
-            priority=tuple((Priority(level), float(p)) for level, p in zip(levels, scores["priority"].softmax(0), strict=True)),
+            scores=self._scores("diagnosis", scores),
+            referral=self._scores("referral", scores),
+            priority=tuple((Priority(level), p) for level, p in zip(self._names("priority"), levels, strict=True)),
             locations=(),
             out_of_distribution=None,
             encoder=self.hash,
@@ -111,8 +111,13 @@ class Prima:
             )
         return tuple(used), patches
 
-    def _scores(self, group: str, values: Tensor) -> tuple[Score, ...]:
-        return tuple(Score(name, value, None) for name, value in zip(self.weights.heads[group].names, values.tolist(), strict=True))
+    def _names(self, group: str) -> tuple[str, ...]:
+        """Of the group's scores; none where the weights have no such heads, as before `prima train heads`."""
+        return self.weights.heads[group].names if group in self.weights.heads else ()
+
+    def _scores(self, group: str, values: Mapping[str, Tensor]) -> tuple[Score, ...]:
+        found = values[group].tolist() if group in values else []
+        return tuple(Score(name, value, None) for name, value in zip(self._names(group), found, strict=True))
 
     def _autocast(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")

@@ -74,14 +74,26 @@ class Codebook(nn.Module):
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """(n, ch, a, b, c) -> the same, quantised with straight-through gradients, and the commitment loss."""
-        flat = latents.float().movedim(1, -1).reshape(-1, latents.shape[1])
-        codes = self.embedding.weight
-        nearest = (codes.square().sum(1) - 2 * flat @ codes.T).argmin(1)
+        flat = _flat(latents)
+        nearest = self.nearest(latents)
         if self.training:
             self._follow(flat.detach(), nearest)
         quantised = self.embedding(nearest).reshape(latents.movedim(1, -1).shape).movedim(-1, 1)
         loss = COMMITMENT * F.mse_loss(latents.float(), quantised.detach())
         return latents + (quantised - latents).detach(), loss
+
+    def nearest(self, latents: Tensor) -> Tensor:
+        """(n, ch, a, b, c) -> the code of each latent vector, (n * a * b * c,)."""
+        codes = self.embedding.weight
+        with torch.autocast(codes.device.type, enabled=False):  # neighbouring codes differ by less than bfloat16 can say
+            return (codes.square().sum(1) - 2 * _flat(latents) @ codes.T).argmin(1)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Codes become what their moving averages say."""
+        total = self.ema_cluster_size.sum()
+        smoothed = (self.ema_cluster_size + EPSILON) / (total + len(self.ema_w) * EPSILON) * total
+        self.embedding.weight.copy_(self.ema_w / smoothed.unsqueeze(1))
 
     @torch.no_grad()
     def _follow(self, flat: Tensor, nearest: Tensor) -> None:
@@ -89,9 +101,11 @@ class Codebook(nn.Module):
         sums = torch.zeros_like(self.ema_w).index_add_(0, nearest, flat)
         self.ema_cluster_size.mul_(DECAY).add_(counts, alpha=1 - DECAY)
         self.ema_w.mul_(DECAY).add_(sums, alpha=1 - DECAY)
-        total = self.ema_cluster_size.sum()
-        smoothed = (self.ema_cluster_size + EPSILON) / (total + len(counts) * EPSILON) * total
-        self.embedding.weight.copy_(self.ema_w / smoothed.unsqueeze(1))
+        self.settle()
+
+
+def _flat(latents: Tensor) -> Tensor:
+    return latents.float().movedim(1, -1).reshape(-1, latents.shape[1])
 
 
 class Quantizer(nn.Module):

@@ -1,8 +1,9 @@
-"""What a recipe draws with (Scene) and what it draws (Lesion)."""
+"""What a recipe draws with (Scene), what it draws (Lesion), and what else is known of a disease (Recipe)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ class Lesion:
     name: a diagnosis of the taxonomy. side: "left", "right", "midline", "bilateral". size_mm: largest diameter. count: number of foci.
     enhancement: "none", "ring", "solid", "patchy". visible_on: weightings that show it where they were acquired.
     edema: a visible oedema goes with it (its mask is labelled "edema"). stage: such as "acute", "old"; "" where it does not apply.
+    dams: mm by which the ventricles' walls move out because it obstructs the way of the fluid.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Lesion:
     referral: tuple[str, ...] = ()
     priority: str = "medium"
     regions: tuple[str, ...] = ()
+    dams: float = 0.0
 
     def parts_of(self, label: str) -> tuple[Part, ...]:
         """The parts of one mask."""
@@ -62,12 +65,16 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Scene:
-    """A head to draw a lesion into: random numbers, the head's backward field, the side (+1 the patient's left), the patient's age."""
+    """A head to draw a lesion into: random numbers, the head's backward field, the side (+1 the patient's left), the patient's age.
+
+    growth: how many times its first size a lesion has now; the same random numbers then draw the same lesion, larger or smaller.
+    """
 
     rng: np.random.Generator
     backward: Grid
     sign: int
     age: int
+    growth: float = 1.0
 
     @property
     def side(self) -> str:
@@ -76,7 +83,7 @@ class Scene:
 
     def other_side(self) -> Scene:
         """The same scene on the other side."""
-        return Scene(self.rng, self.backward, -self.sign, self.age)
+        return replace(self, sign=-self.sign)
 
     def pick(self, regions: tuple[str, ...], tissue: str = "white", least: float = 0.6) -> Point:
         """A random point of the head on this side, in one of the regions, LPS mm."""
@@ -110,6 +117,10 @@ class Scene:
         """A uniform number."""
         return float(self.rng.uniform(low, high))
 
+    def size(self, low: float, high: float) -> float:
+        """A uniform number that grows with the lesion: radii, thicknesses, reaches, mm."""
+        return self.between(low, high) * self.growth
+
     def chance(self, probability: float) -> bool:
         """Whether something with this probability happens."""
         return bool(self.rng.random() < probability)
@@ -117,6 +128,20 @@ class Scene:
     def one_of(self, *choices: str) -> str:
         """One of the choices, evenly."""
         return choices[int(self.rng.integers(len(choices)))]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One disease. ages: typical range in years. female: share of women. goes_with: what may be drawn beside it (incidental or old).
+
+    indication: what often brings such a patient.
+    """
+
+    draw: Callable[[Scene], Lesion]
+    ages: tuple[int, int]
+    female: float = 0.5
+    goes_with: tuple[str, ...] = ()
+    indication: str = "headache"
 
 
 def towards(start: Point, end: Point, mm: float) -> Point:

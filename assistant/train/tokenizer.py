@@ -32,7 +32,7 @@ def train_tokenizer(
             for at in range(0, len(rows) - batch + 1, batch):
                 x = torch.from_numpy(as_tokens(shard.values[np.sort(rows[at : at + batch])], plane))[:, None]
                 if step == 0:
-                    _start_codebook(network, x)
+                    start_codebook(network, x)
                 reconstruction, quantisation = network(x)
                 loss = F.l1_loss(reconstruction, x) + F.mse_loss(reconstruction, x) + quantisation
                 optimiser.zero_grad()
@@ -52,7 +52,7 @@ def train_tokenizer(
 
 
 @torch.no_grad()
-def _start_codebook(network: VQVAE, x: torch.Tensor) -> None:
+def start_codebook(network: VQVAE, x: torch.Tensor) -> None:
     """Begin with latents that occur: codes that no latent is near would never move, and their averages divide by almost nothing."""
     codebook = network.quantizer.quantizer
     flat = network.encode(x).movedim(1, -1).reshape(-1, codebook.ema_w.shape[1])

@@ -1,0 +1,1 @@
+"""Training on a hospital's own studies: tokenizer, encoder and heads from a manifest (docs/TRAINING.md)."""

@@ -1,0 +1,115 @@
+"""What a hospital gives: a table with a row a study."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assistant.errors import UsageError
+from assistant.labelled import diagnoses_of, plain
+from prompts.diagnoses import PRIORITIES, load
+
+UNLABELLED = "?"
+SPLITS = ("", "training", "validation")
+SHOWN = 5  # faults in one message
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One study of the manifest. None = not stated; an empty set of labels = none of the diagnoses.
+
+    patient: whose studies never stand on both sides of the split. split: "training", "validation", or "" = drawn.
+    """
+
+    path: Path
+    report: str
+    labels: frozenset[str] | None = None
+    referral: frozenset[str] | None = None
+    priority: str | None = None
+    patient: str | None = None
+    split: str = ""
+
+
+def read_manifest(manifest: Path, *, reports: bool = False) -> tuple[Entry, ...]:
+    """Rows of a CSV or Parquet file: path; report, labels, referral, priority, patient and split where there are such columns.
+
+    labels and referral are separated by ;. An empty cell of labels means none of the diagnoses, `?` that nothing is known.
+    Raises UsageError, naming lines, for missing studies, unknown labels, empty reports; with `reports` a report is a must.
+    """
+    rows = _parquet(manifest) if manifest.suffix == ".parquet" else _csv(manifest)
+    columns = set(rows[0]) if rows else set()
+    for needed in ("path", "report") if reports else ("path",):
+        if needed not in columns:
+            raise UsageError(f"{manifest}: expected a column {needed} and at least one row, found columns {sorted(columns)}.")
+    faults = [f"line {line}: {fault}" for line, row in enumerate(rows, start=2) for fault in _faults(manifest.parent, row)]
+    times = Counter(row["path"] for row in rows if row["path"])
+    faults += [f"expected each study once, found {path} {count} times" for path, count in times.items() if count > 1]
+    if faults:
+        more = f" ... and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise UsageError(f"{manifest}: {'; '.join(faults[:SHOWN])}{more}. Correct these rows, or take them out.")
+    return tuple(_entry(manifest.parent, row) for row in rows)
+
+
+def _csv(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [_plain_row(row) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: expected a CSV file in UTF-8 that can be read: {error}.") from error
+
+
+def _parquet(path: Path) -> list[dict[str, str]]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise UsageError(f"{path}: Parquet needs pyarrow, which is not installed; install it, or give a CSV.") from error
+    try:
+        rows: Iterable[Mapping[str, Any]] = parquet.read_table(path).to_pylist()
+    except (OSError, ArrowException) as error:
+        raise UsageError(f"{path}: expected a Parquet file that can be read: {error}.") from error
+    return [_plain_row(row) for row in rows]
+
+
+def _plain_row(row: Mapping[Any, Any]) -> dict[str, str]:
+    """Column names in lower case; lists joined by ;."""
+    cells = {str(name).strip().lower(): value for name, value in row.items() if name is not None}
+    if "diagnoses" in cells:
+        cells["labels"] = cells.pop("diagnoses")
+    return {n: ";".join(map(str, v)) if isinstance(v, list | tuple) else str(v if v is not None else "").strip() for n, v in cells.items()}
+
+
+def _faults(home: Path, row: Mapping[str, str]) -> Iterable[str]:
+    if not row["path"]:
+        yield "expected a path, found none"
+    elif not (home / row["path"]).exists():
+        yield f"expected a study at {row['path']}, found nothing"
+    if "report" in row and not row["report"]:
+        yield "expected a report, found an empty cell"
+    if unknown := sorted((_labels(row.get("labels")) or frozenset()) - load().keys()):
+        yield f"expected names of the taxonomy (prompts/diagnoses.toml), found {', '.join(unknown)}"
+    if row.get("priority", "").lower() not in ("", UNLABELLED, *PRIORITIES):
+        yield f"expected a priority of {', '.join(PRIORITIES)}, found {row['priority']!r}"
+    if row.get("split", "") not in SPLITS:
+        yield f"expected a split of training or validation, found {row['split']!r}"
+
+
+def _entry(home: Path, row: Mapping[str, str]) -> Entry:
+    referral = row.get("referral", UNLABELLED)
+    priority = row.get("priority", "").lower()
+    return Entry(
+        path=home / row["path"],
+        report=row.get("report", ""),
+        labels=_labels(row.get("labels")),
+        referral=None if referral == UNLABELLED else frozenset(plain(name) for name in referral.split(";") if name.strip()),
+        priority=priority if priority in PRIORITIES else None,
+        patient=row.get("patient") or None,
+        split=row.get("split", ""),
+    )
+
+
+def _labels(cell: str | None) -> frozenset[str] | None:
+    return None if cell in (None, UNLABELLED) else diagnoses_of(cell.split(";"))

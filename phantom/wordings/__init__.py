@@ -1,0 +1,17 @@
+"""How a report says each disease; one file a group, named as in `phantom.lesions`."""
+
+from __future__ import annotations
+
+from phantom.wordings import effects, extra_axial, inflammatory, intra_axial_tumours, vascular
+from phantom.wordings.normal import NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION
+from phantom.wordings.wording import Wording
+
+__all__ = ["NEGATIVE_IMPRESSION", "NORMAL_FINDINGS", "NORMAL_IMPRESSION", "WORDINGS", "Wording"]
+
+WORDINGS: dict[str, Wording] = {
+    **intra_axial_tumours.WORDINGS,
+    **extra_axial.WORDINGS,
+    **vascular.WORDINGS,
+    **inflammatory.WORDINGS,
+    **effects.WORDINGS,
+}

@@ -1,0 +1,256 @@
+"""`prima train tokenizer|encoder|heads`, from a manifest to an encoder that `prima encode` opens."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_training import SERIES, small_config, write_studies, write_table
+from typer.testing import CliRunner
+
+from assistant.cli import app, main
+from assistant.errors import UsageError
+from assistant.train.site import cache
+from assistant.train.site.heads import pooled
+from assistant.train.site.manifest import read_manifest
+from assistant.train.site.processes import Processes
+from assistant.train.site.sampling import Studies
+from encoder.encoder import Encoder
+from encoder.reading import read_study
+from encoder.released import open_released
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("tokenizer", "encoder", "heads")
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Six studies and one that cannot be read, trained on in all three stages: manifest.csv, small.json, work/."""
+    folder = tmp_path_factory.mktemp("hospital")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRIMA_HOME", str(folder / "home"))
+        manifest = write_studies(folder)
+        (folder / "studies" / "bad").mkdir()
+        (folder / "studies" / "bad" / "notes.txt").write_text("no image")
+        rows = rows_of(manifest)
+        write_table(manifest, [*rows, {**rows[0], "path": "studies/bad", "patient": "p9"}])
+        (folder / "small.json").write_text(small_config().to_json())
+        for stage in STAGES:
+            train(folder, stage)
+        yield folder
+
+
+def rows_of(manifest: Path) -> list[dict[str, str]]:
+    with manifest.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def arguments(folder: Path, stage: str, *more: str, work: str = "work") -> list[str]:
+    return ["train", stage, str(folder / "manifest.csv"), "--work", str(folder / work), "--config", str(folder / "small.json"), *more]
+
+
+def train(folder: Path, stage: str, *more: str, work: str = "work") -> str:
+    result = CliRunner().invoke(app, arguments(folder, stage, *more, work=work), catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout.strip()
+
+
+def test_six_studies_become_an_encoder_that_scores(hospital: Path) -> None:
+    study, weights = hospital / "studies" / "s1", hospital / "work" / "prima"
+    result = CliRunner().invoke(app, ["encode", str(study), "--encoder", str(weights), "--json"], catch_exceptions=False)
+    found = json.loads(result.stdout)
+    assert [score["name"] for score in found["scores"]] == ["meningioma"]
+    assert [score["name"] for score in found["referral"]] == ["neurosurgery"]
+    assert list(found["priority"]) == ["none", "low", "medium", "high"]
+    assert sum(found["priority"].values()) == pytest.approx(1, abs=1e-5)
+    assert sorted(found["names"]) == sorted(SERIES)
+
+
+def test_an_encoder_without_heads_gives_embeddings_alone(hospital: Path) -> None:
+    features = Encoder.load(hospital / "work" / "encoder").encode(read_study(hospital / "studies" / "s0"))
+    assert (features.scores, features.referral, features.priority) == ((), (), ())
+    assert np.linalg.norm(features.embedding) == pytest.approx(1, abs=1e-5)
+
+
+def test_heads_are_trained_on_the_features_that_encoding_gives(hospital: Path) -> None:
+    """Latents are cached in half precision, by another path than `prima encode` takes."""
+    released = open_released(hospital / "work" / "prima")
+    entries = read_manifest(hospital / "manifest.csv")
+    (folder,) = (hospital / "work" / "cache").glob("latents-*")
+    studies, excluded = cache.opened(folder, entries)
+    assert len(excluded) == 1
+    found = pooled(released.towers(), Studies(studies, small_config().clip, 0, torch.device("cpu")), Processes())
+    encoder = Encoder.load(hospital / "work" / "prima")
+    for row, one in zip(found, studies, strict=True):
+        np.testing.assert_allclose(row, encoder.encode(read_study(one.entry.path)).registers.ravel(), atol=5e-3)
+
+
+def test_what_was_left_out_and_what_was_trained_on_is_told(hospital: Path) -> None:
+    work = hospital / "work"
+    for stage in STAGES:
+        (left,) = rows_of(work / "runs" / stage / "excluded.csv")
+        assert left["path"].endswith("bad")
+        assert left["reason"]
+        assert (work / "runs" / stage / "metrics.svg").read_text().startswith("<svg")
+    card = json.loads((work / "prima" / "card.json").read_text())
+    assert card["trained_on"]["training_studies"] == 4
+    assert card["trained_on"]["validation_labels"] == {"meningioma": 1}
+    assert any("glioma: not trained" in note for note in card["notes"])
+    assert "Research use only" in (work / "prima" / "README.md").read_text()
+    steps = [row["step"] for row in rows_of(work / "runs" / "encoder" / "metrics.csv")]
+    assert steps == ["2.0", "4.0"]
+
+
+def test_no_image_is_read_twice_and_a_finished_run_gives_the_same_weights(hospital: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = open_released(hospital / "work" / "prima").digest
+    beside = hospital / "work" / "prima" / "reliability.svg"
+    beside.write_text("what `prima calibrate` put there")
+
+    def refuse(path: Path, **_: object) -> None:
+        raise AssertionError(f"{path} was read again")
+
+    monkeypatch.setattr(cache, "cut_study", refuse)
+    for stage in STAGES:
+        train(hospital, stage)
+    assert open_released(hospital / "work" / "prima").digest == before
+    assert beside.exists()
+
+
+def test_training_can_begin_with_weights_that_are_there(hospital: Path) -> None:
+    """A hospital that has the released weights needs no tokenizer of its own."""
+    start = hospital / "work" / "prima"
+    train(hospital, "encoder", "--encoder", str(start), work="further")
+    begun, further = open_released(start).towers().state_dict(), open_released(hospital / "further" / "encoder").towers().state_dict()
+    assert all(torch.equal(begun[name], further[name]) for name in begun if name.startswith("tokenizer."))
+    assert not torch.equal(begun["study.clip.weight"], further["study.clip.weight"])
+    card = json.loads((hospital / "further" / "encoder" / "card.json").read_text())
+    assert card["started_from"]["encoder"] == open_released(start).digest
+    assert not (hospital / "further" / "runs" / "names").exists()
+
+
+def test_another_configuration_is_refused_until_a_restart_is_asked_for(hospital: Path, tmp_path: Path) -> None:
+    shutil.copytree(hospital / "work", tmp_path / "work")
+    config = small_config()
+    faster = replace(config, heads=replace(config.heads, schedule=replace(config.heads.schedule, rate=0.5)))
+    (tmp_path / "small.json").write_text(faster.to_json())
+    asked = ["train", "heads", str(hospital / "manifest.csv"), "--work", str(tmp_path / "work"), "--config", str(tmp_path / "small.json")]
+    refused = CliRunner().invoke(app, asked)
+    assert isinstance(refused.exception, UsageError)
+    assert "--restart" in str(refused.exception)
+    assert CliRunner().invoke(app, [*asked, "--restart"], catch_exceptions=False).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("path", "studies/none", "line 3: expected a study at studies/none"),
+        ("path", "", "line 3: expected a path"),
+        ("labels", "menigioma", "line 3: expected names of the taxonomy .*menigioma"),
+        ("report", "  ", "line 3: expected a report"),
+        ("priority", "urgent", "line 3: expected a priority"),
+        ("split", "test", "line 3: expected a split"),
+        ("path", "studies/s0", "each study once, found .*s0 2 times"),
+    ],
+)
+def test_a_wrong_cell_is_told_with_its_line(column: str, value: str, told: str, hospital: Path, tmp_path: Path) -> None:
+    rows = rows_of(hospital / "manifest.csv")
+    rows = [{**row, "path": str(hospital / row["path"])} for row in rows]
+    rows[1][column] = str(hospital / value) if value == "studies/s0" else value
+    write_table(tmp_path / "manifest.csv", rows)
+    with pytest.raises(UsageError, match=told):
+        read_manifest(tmp_path / "manifest.csv")
+
+
+def test_cells_may_say_that_nothing_is_known(tmp_path: Path) -> None:
+    for name in "st":
+        (tmp_path / name).mkdir()
+    table = [("s", "?", "?", "?"), ("t", "", "", "")]
+    write_table(tmp_path / "m.csv", [dict(zip(("Path", "diagnoses", "referral", "priority"), row, strict=True)) for row in table])
+    unknown, normal = read_manifest(tmp_path / "m.csv")
+    assert (unknown.labels, unknown.referral, unknown.priority) == (None, None, None)
+    assert (normal.labels, normal.referral, normal.priority) == (frozenset(), frozenset(), None)
+    with pytest.raises(UsageError, match="column report"):
+        read_manifest(tmp_path / "m.csv", reports=True)
+
+
+def test_a_parquet_table_is_read_or_its_need_is_told(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    path = tmp_path / "m.parquet"
+    try:
+        from pyarrow import Table, parquet
+    except ImportError:
+        with pytest.raises(UsageError, match="pyarrow"):
+            read_manifest(path)
+        return
+    parquet.write_table(Table.from_pylist([{"path": "s", "labels": ["glioma", "edema"]}]), path)
+    assert read_manifest(path)[0].labels == {"glioma", "edema"}
+
+
+def test_a_wrong_manifest_is_one_message_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.csv").write_text("path,report\nnowhere,\n")
+    monkeypatch.setattr(sys, "argv", ["prima", "train", "encoder", str(tmp_path / "m.csv"), "--work", str(tmp_path / "work")])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("prima: ")
+    assert "nowhere" in said
+    assert "report" in said
+
+
+def run(*words: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *launcher, "-m", "assistant", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def begun_like(hospital: Path, work: str) -> None:
+    """The tokenizer, and the untrained text tower: equal texts give vocabularies that differ from process to process (tokenizers 0.22)."""
+    for part in ("tokenizer", "runs/encoder/text"):
+        shutil.copytree(hospital / "work" / part, hospital / work / part)
+
+
+def test_two_processes_train_together(hospital: Path) -> None:
+    """Each of the two takes half of what one process takes at once in two portions: the same step, so nearly the same losses."""
+    config = small_config()
+    halved = replace(
+        config,
+        names=replace(config.names, schedule=replace(config.names.schedule, batch=1)),
+        clip=replace(config.clip, schedule=replace(config.clip.schedule, accumulate=1)),
+    )
+    (hospital / "halved.json").write_text(halved.to_json())
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    begun_like(hospital, "two")
+    words = ("train", "encoder", str(hospital / "manifest.csv"), "--work", str(hospital / "two"), "--config", str(hospital / "halved.json"))
+    done = run(*words, launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    Encoder.load(hospital / "two" / "encoder").encode(read_study(hospital / "studies" / "s0"))
+    one, two = (rows_of(hospital / work / "runs" / "encoder" / "metrics.csv") for work in ("work", "two"))
+    assert [float(row["training_clip"]) for row in two] == pytest.approx([float(row["training_clip"]) for row in one], rel=0.02)
+
+
+def test_a_killed_command_goes_on_and_ends_where_it_would_have(hospital: Path) -> None:
+    begun_like(hospital, "killed")
+    checkpoint = hospital / "killed" / "runs" / "encoder" / "checkpoint.safetensors"
+    process = subprocess.Popen([sys.executable, "-m", "assistant", *arguments(hospital, "encoder", work="killed")], cwd=ROOT)
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (hospital / "killed" / "encoder").exists()
+    train(hospital, "encoder", work="killed")
+    own, whole = (open_released(hospital / work / "encoder").towers().state_dict() for work in ("killed", "work"))
+    assert all(torch.equal(own[name], tensor) for name, tensor in whole.items())
