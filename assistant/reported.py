@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from assistant.errors import UsageError
 from assistant.labelled import diagnoses_of
-from index.sections import split
+from index.sections import HEADING, split
 
 LONGEST_PATH = 500  # characters; a longer cell is a report, not the path to one
 # Lines of a text without headings that speak of the request, the protocol or the comparison, not of the images.
@@ -48,13 +49,10 @@ class Reported:
 
 def statements(report: str) -> tuple[Statement, ...]:
     """The sentences of findings, then of impression; numbering is dropped, and so is what speaks of request, protocol or comparison."""
-    sections = split(_HEADING.sub("\n", report))
-    return tuple(
-        Statement(name, sentence)
-        for name in ("findings", "impression")
-        for sentence in _sentences(getattr(sections, name))
-        if not _ASIDE.search(sentence)
-    )
+    text = _HEADING.sub("\n", report)
+    sections = split(text)
+    told = {"findings": sections.findings or _preface(text), "impression": sections.impression}
+    return tuple(Statement(name, sentence) for name, said in told.items() for sentence in _sentences(said) if not _ASIDE.search(sentence))
 
 
 def from_manifest(manifest: Path) -> tuple[Reported, ...]:
@@ -108,6 +106,11 @@ def write(out: Path, listed: Sequence[Reported], added: Sequence[Mapping[str, st
         os.replace(part, out)
     except OSError as error:
         raise UsageError(f"--out: expected a file that can be written, found {out}: {error.strerror}.") from error
+
+
+def _preface(text: str) -> str:
+    """What stands before the first heading: the findings, where no section is called so."""
+    return "\n".join(takewhile(lambda line: not HEADING.match(line), text.replace("\r", "").split("\n")))
 
 
 def _sentences(text: str) -> Iterable[str]:

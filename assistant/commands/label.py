@@ -128,7 +128,7 @@ def _tell(listed: Sequence[Reported], found: Sequence[ReportLabels], agreed: Seq
             for item in labels.labels:
                 print(f"  {item.name} ({item.state}, {item.section}): {item.sentence}")
     if agreed:
-        rows = [("NAME", "right", "missed", "invented", "left open", "precision", "recall")]
+        rows: list[tuple[str, ...]] = [("NAME", "right", "missed", "invented", "left open", "precision", "recall")]
         rows += [
             (row.name, *map(str, (row.right, row.missed, row.invented, row.uncertain)), *map(_share, (row.precision, row.recall)))
             for row in agreed
