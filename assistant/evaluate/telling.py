@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from assistant.evaluate.evaluation import Control, Evaluation
+from assistant.evaluate.evaluation import Beside, Control, Evaluation
 from assistant.evaluate.intervals import Estimate
 from assistant.evaluate.worklist import DISCIPLINES, EVERYONE, Simulation
 
@@ -17,6 +17,7 @@ def told(result: Evaluation) -> str:
     lines = [f"{result.task.upper()}  {result.studies} studies, {flagged}; encoder {result.encoder[:12]}; intervals 95 %", ""]
     lines += [*_headline(result), "", *_names(result.by_name), *_subgroups(result), ""]
     lines += [*_ablations(result), ""] if result.ablations else []
+    lines += [*_beside(result.beside), ""] if result.beside else []
     lines += [f"{name.replace('_', ' ')}: {_short(value)}" for name, value in result.details.items() if name != "reliability"]
     for title, pairs in (("NOT ASSESSED", result.not_assessed), ("SKIPPED", result.skipped)):
         lines += ["", title, *(f"  {name}: {reason}" for name, reason in pairs)] if pairs else []
@@ -97,6 +98,18 @@ def _ablations(result: Evaluation) -> list[str]:
         rows.append([name, str(ablation.studies), *(cell for left, less in pairs for cell in (_form(left), _form(less, "{:+.3f}")))])
     reasons = [(name, figure) for name, ablation in result.ablations.items() for figure in ablation.figures.values()]
     return [*_columns(rows), *_reasons(reasons)]
+
+
+def _beside(other: Beside) -> list[str]:
+    """Another encoder's figures and what they are more or less, paired; the names whose interval leaves out 0."""
+    rows = [[f"BESIDE (encoder {other.encoder[:12]}, {other.studies} studies)", "this", "beside", "difference"]]
+    rows += [
+        [name, _form(other.own[name]), _form(other.figures[name]), _form(figure, "{:+.3f}")] for name, figure in other.difference.items()
+    ]
+    lines = _columns(rows)
+    told_apart = {n: f for n, f in other.by_name.items() if f.low is not None and f.high is not None and (f.low > 0 or f.high < 0)}
+    said = ", ".join(f"{name} {_form(figure, '{:+.3f}')}" for name, figure in told_apart.items())
+    return [*lines, f"AUROC of single names, {len(other.by_name)} compared, interval without 0: {said or 'none'}"]
 
 
 def _reasons(figures: Iterable[tuple[str, Estimate]]) -> list[str]:
