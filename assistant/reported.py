@@ -12,10 +12,9 @@ from itertools import takewhile
 from pathlib import Path
 
 from assistant.errors import UsageError
-from assistant.labelled import diagnoses_of
+from assistant.labelled import LONGEST_PATH, Labelled, diagnoses_of
 from index.sections import HEADING, split
 
-LONGEST_PATH = 500  # characters; a longer cell is a report, not the path to one
 # Lines of a text without headings that speak of the request, the protocol or the comparison, not of the images.
 _ASIDE = re.compile(
     r"^(?:(?:clinical )?(?:history|indication|information|details|question)|reason for (?:the )?(?:exam\w*|study)|technique|protocol|"
@@ -78,6 +77,18 @@ def from_folder(folder: Path) -> tuple[Reported, ...]:
     if not found:
         raise UsageError(f"{folder}: expected study folders with report.txt, found none. Is it the folder above the studies?")
     return tuple(Reported(path.parent, path.read_text(encoding="utf-8"), truth=_stated(path.with_name("truth.json"))) for path in found)
+
+
+def report_of(study: Labelled) -> str:
+    """The report that the list names, or report.txt in the study's folder. Raises UsageError where there is none."""
+    said = study.report
+    if said is not None and ("\n" in said or len(said) > LONGEST_PATH or not Path(said).is_file()):
+        return said
+    path = Path(said) if said is not None else study.path / "report.txt"
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{study.path}: expected its report (a column report in the list, or report.txt), found none: {error}.") from error
 
 
 def visible(truth: Mapping[str, object]) -> frozenset[str]:

@@ -94,6 +94,43 @@ for _name, _help in QUESTIONS.items():
 
 
 @app.command()
+def retrieval(
+    studies: Studies = None,
+    manifest: Manifest = None,
+    phantoms: Phantoms = 0,
+    first_seed: FirstSeed = 90210,
+    encoder: EncoderFolder = None,
+    cache: CacheFolder = None,
+    controls: Annotated[int, typer.Option(min=30, help="Studies shown as noise; there is no result without them.")] = 100,
+    processes: Processes = None,
+    draws: Draws = 1000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """How well a study finds its own report among all, and studies with its diagnosis. Always beside its floors.
+
+    Reports: report.txt beside the images, or a column report of the list (text or a path). Labels not listed are taken from the reports.
+    """
+    import json
+    from dataclasses import asdict
+
+    from assistant.commands.index import text_tower
+    from assistant.evaluate.cohort import NOISE
+    from assistant.evaluate.retrieval import judge
+    from assistant.evaluate.telling import told_retrieval
+    from assistant.reported import report_of
+
+    source = Source(studies, manifest, phantoms, first_seed, processes)
+    labelled, tower = source.labelled(cache), text_tower(encoder)
+    for one in labelled:
+        if tower is not None or one.diagnoses is None:
+            report_of(one)  # one that is missing is found before an hour of encoding
+    cohort = source.cohort(labelled, encoder, cache, controls=controls, kinds=(NOISE,), seed=seed)
+    result = judge(cohort, tower, draws=draws, seed=seed)
+    print(json.dumps(asdict(result), allow_nan=False) if as_json else told_retrieval(result))
+
+
+@app.command()
 def worklist(
     studies: Studies = None,
     manifest: Manifest = None,
@@ -176,6 +213,7 @@ class Source(NamedTuple):
     def labelled(self, cache: Path | None) -> tuple[Labelled, ...]:
         """The studies and what is known of them. Raises UsageError unless there is one source."""
         import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
 
         from assistant.errors import UsageError
         from assistant.evaluate.cache import Cache
@@ -187,7 +225,7 @@ class Source(NamedTuple):
             seeds, known = range(self.first_seed, self.first_seed + self.phantoms), functools.partial(_simulated, kept=Cache(cache, ""))
             if self.workers == 1:
                 return tuple(map(known, seeds))
-            with multiprocessing.get_context("spawn").Pool(self.workers) as pool:
+            with ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn")) as pool:
                 return tuple(pool.map(known, seeds, chunksize=8))
         path = self.manifest or self.studies
         if path is None or not path.exists():
@@ -238,14 +276,16 @@ def _files_of_phantom(path: Path) -> str:
 def _simulated(seed: int, kept: Cache) -> Labelled:
     """The truth of a phantom; nothing is rendered."""
     from assistant.labelled import of_truth
-    from phantom import sample, truth
+    from phantom import report, sample, truth
 
     def made() -> dict[str, Any]:
         drawn = sample(seed)
-        return {"truth": truth(drawn).to_json(), "vendor": drawn.style.vendor, "tesla": drawn.style.tesla}
+        told = report.compose(drawn).text()
+        return {"truth": truth(drawn).to_json(), "vendor": drawn.style.vendor, "tesla": drawn.style.tesla, "report": told}
 
-    said = kept.said(f"{seed}-{_edition()}", made)
-    return replace(of_truth(Path(f"phantom/{seed}"), said["truth"]), vendor=said["vendor"], field_strength=said["tesla"])
+    said = kept.said(f"known-{seed}-{_edition()}", made)
+    labels = of_truth(Path(f"phantom/{seed}"), said["truth"])
+    return replace(labels, vendor=said["vendor"], field_strength=said["tesla"], report=said["report"])
 
 
 @functools.cache

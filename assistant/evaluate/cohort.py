@@ -35,6 +35,11 @@ class Member:
     features: StudyFeatures
     files: str
 
+    @property
+    def patient(self) -> str:
+        """Whose study it is, by the list or the files; a study of nobody known is a patient of its own."""
+        return self.labels.patient or self.study.patient or self.files
+
 
 @dataclass(frozen=True)
 class Cohort:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from assistant.evaluate.evaluation import Beside, Control, Evaluation
 from assistant.evaluate.intervals import Estimate
+from assistant.evaluate.retrieval import Retrieval, Search
 from assistant.evaluate.worklist import DISCIPLINES, EVERYONE, Simulation
 
 NONE = "not computed"
@@ -38,6 +39,29 @@ def told_worklist(result: Simulation) -> str:
     rows = [[_place(row.axis, row.subgroup), _form(row.saved, "{:.0f}")] for row in result.waiting]
     lines += _columns([["SAVED BY PREDICTED PRIORITY", "minutes"], *rows])
     return "\n".join([*lines, "", f"Order: {', '.join(result.order)}. Simulated; assumptions: assistant/evaluate/worklist.py."])
+
+
+def told_retrieval(result: Retrieval) -> str:
+    """Both searches, each in one table with its floors."""
+    lines = [f"RETRIEVAL  {result.studies} studies; encoder {result.encoder[:12]}; intervals 95 %", ""]
+    if result.reports is None:
+        lines += [f"OWN REPORT: not searched for: {result.no_reports}", ""]
+    else:
+        lines += [*_search(f"OWN REPORT AMONG {result.reports.among} ({result.distinct} different)", result.reports), ""]
+    lines += _search(f"STUDIES LIKE IT: share of 5 neighbours with a diagnosis in common (labels {result.labels})", result.studies_alike)
+    lines += ["", "SKIPPED", *(f"  {name}: {reason}" for name, reason in result.skipped)] if result.skipped else []
+    return "\n".join([*lines, "", result.notice])
+
+
+def _search(title: str, found: Search) -> list[str]:
+    rows = [["", "studies", *found.figures, ""], ["RESULT", str(found.studies), *map(_form, found.figures.values()), ""]]
+    rows.append(["floor: random order", "", *(f"{found.chance[name]:.3f}" for name in found.figures), ""])
+    for name, floor in found.floors.items():
+        mark = "ABOVE CHANCE" if floor.above_chance else ""
+        rows.append([f"floor: {name}", str(floor.studies), *(_form(floor.figures[measure]) for measure in found.figures), mark])
+    for name, less in found.less_floor.items():
+        rows.append([f"result less {name}", "", *(_form(less[measure], "{:+.3f}") for measure in found.figures), ""])
+    return [title, *_columns(rows)]
 
 
 def _headline(result: Evaluation) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -20,8 +21,9 @@ def several(make: Callable[[], Intake], processes: int) -> Iterator[Each | None]
     if processes <= 1:
         yield None
         return
-    with multiprocessing.get_context("spawn").Pool(processes, initializer=_begin, initargs=(make,)) as pool:
-        yield lambda work, items: pool.imap(partial(_work, work), items, chunksize=CHUNK)
+    # An executor, not a Pool: a Pool whose processes cannot begin starts new ones for ever.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (make,)) as pool:
+        yield lambda work, items: pool.map(partial(_work, work), items, chunksize=CHUNK)
 
 
 def _begin(make: Callable[[], Intake]) -> None:
