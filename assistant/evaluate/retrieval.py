@@ -33,7 +33,7 @@ MEDIAN = "median rank"
 PRECISION = f"precision@{NEIGHBOURS}"
 RANDOM, NO_IMAGE, WORDS, BESIDE = "random order", "noise images", "context words (BM25)", "context words (text tower)"
 VOXELLESS = "everything but the voxels"
-EQUAL = 1e-6  # cosines nearer than this are a tie: equal reports have equal vectors
+EQUAL = 1e-6  # nearer than this is a tie: equal reports have equal vectors
 K1, B = 1.2, 0.75  # of BM25, as usual
 TextTower = Callable[[str], np.ndarray]  # type: ignore[type-arg]  # words -> (d,) unit vector
 
@@ -233,7 +233,7 @@ def _mean(values: Floats) -> Measure:
 def _better(title: str, figure: Estimate, chance: float) -> bool:
     if figure.low is None or figure.high is None:
         return False
-    return figure.high < chance if title == MEDIAN else figure.low > chance
+    return figure.high < chance - EQUAL if title == MEDIAN else figure.low > chance + EQUAL
 
 
 def _labels(members: Sequence[Member]) -> tuple[list[frozenset[str]], str]:
