@@ -67,7 +67,7 @@ def test_an_encoder_that_looks_finds_both_and_its_floors_find_nothing(cohort: Co
     assert not any(floor.above_chance for floor in found.reports.floors.values())
     assert found.reports.less_floor[BESIDE]["recall@10"].low > 0
     assert set(found.studies_alike.floors) == {NO_IMAGE, VOXELLESS}
-    assert found.studies_alike.figures[PRECISION].value > 0.75
+    assert found.studies_alike.figures[PRECISION].value > 0.6
     assert found.studies_alike.chance[PRECISION] == pytest.approx(11 / 59)
     assert not any(floor.above_chance for floor in found.studies_alike.floors.values())
     text = told_retrieval(found)
