@@ -38,6 +38,7 @@ def _register() -> None:
         index,
         label,
         phantom,
+        probe,
         read,
         report,
         serve,
@@ -45,7 +46,7 @@ def _register() -> None:
         train,
     )
 
-    for verb in (read, report, encode, explain, phantom, convert, calibrate, label, summarise, demo, serve, doctor):
+    for verb in (read, report, encode, explain, phantom, convert, calibrate, label, summarise, probe, demo, serve, doctor):
         name = verb.__name__.rpartition(".")[2]
         app.command(name)(getattr(verb, name))
     app.add_typer(index.app, name="index", help="Build, search and verify an index of prior reports.")

@@ -16,6 +16,7 @@ from assistant.commands import (
     index,
     label,
     phantom,
+    probe,
     read,
     report,
     serve,
@@ -23,7 +24,7 @@ from assistant.commands import (
     train,
 )
 
-VERBS = (calibrate, convert, demo, doctor, encode, evaluate, explain, index, label, phantom, read, report, serve, summarise, train)
+VERBS = (calibrate, convert, demo, doctor, encode, evaluate, explain, index, label, phantom, probe, read, report, serve, summarise, train)
 
 
 def test_help_imports_nothing_heavy_and_names_every_verb() -> None:

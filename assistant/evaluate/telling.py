@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from assistant.evaluate.evaluation import Beside, Control, Evaluation
 from assistant.evaluate.intervals import Estimate
+from assistant.evaluate.probe import Probe
 from assistant.evaluate.retrieval import Retrieval, Search
 from assistant.evaluate.worklist import DISCIPLINES, EVERYONE, Simulation
 
@@ -49,6 +50,26 @@ def told_retrieval(result: Retrieval) -> str:
     else:
         lines += [*_search(f"OWN REPORT AMONG {result.reports.among} ({result.distinct} different)", result.reports), ""]
     lines += _search(f"STUDIES LIKE IT: share of 5 neighbours with a diagnosis in common (labels {result.labels})", result.studies_alike)
+    lines += ["", "SKIPPED", *(f"  {name}: {reason}" for name, reason in result.skipped)] if result.skipped else []
+    return "\n".join([*lines, "", result.notice])
+
+
+def told_probe(result: Probe) -> str:
+    """The figures with their floors, in one table."""
+    classes = f"; {', '.join(f'{name} {count}' for name, count in result.counts.items())}" if result.counts else ""
+    lines = [
+        f"PROBE  {result.column} ({result.kind}{classes})",
+        f"{result.method} on {result.features} features of {result.studies} studies of {result.patients} patients; "
+        f"encoder {result.encoder[:12]}; out of fold, intervals 95 %",
+        "",
+    ]
+    rows = [["", "studies", *result.figures, ""], ["RESULT", str(result.studies), *map(_form, result.figures.values()), ""]]
+    for name, floor in result.floors.items():
+        mark = "ABOVE CHANCE" if floor.better_than_chance else ""
+        rows.append([f"floor: {name}", str(floor.studies), *(_form(floor.figures[measure]) for measure in result.figures), mark])
+    rows.append(["result less no features", "", *(_form(result.less[measure], "{:+.3f}") for measure in result.figures), ""])
+    penalties = ", ".join(f"{penalty:g}" for penalty in result.penalties)
+    lines += [*_columns(rows), f"penalties chosen inside the folds: {penalties}; studies without a cell, left out: {result.left_out}"]
     lines += ["", "SKIPPED", *(f"  {name}: {reason}" for name, reason in result.skipped)] if result.skipped else []
     return "\n".join([*lines, "", result.notice])
 

@@ -69,7 +69,8 @@ def test_an_encoder_that_looks_finds_both_and_its_floors_find_nothing(cohort: Co
     assert set(found.studies_alike.floors) == {NO_IMAGE, VOXELLESS}
     assert found.studies_alike.figures[PRECISION].value > 0.6
     assert found.studies_alike.chance[PRECISION] == pytest.approx(11 / 59)
-    assert not any(floor.above_chance for floor in found.studies_alike.floors.values())
+    for floor in found.studies_alike.floors.values():
+        assert floor.figures[PRECISION].high < found.studies_alike.figures[PRECISION].low
     text = told_retrieval(found)
     for floor in (NO_IMAGE, BESIDE, WORDS, VOXELLESS, "random order"):
         assert f"floor: {floor}" in text
@@ -84,7 +85,8 @@ def test_an_answer_that_is_written_beside_the_image_is_exposed(labelled: Sequenc
     assert found.reports is not None
     assert found.reports.floors[BESIDE].above_chance
     assert found.reports.floors[WORDS].above_chance
-    assert told_retrieval(found).count("ABOVE CHANCE") == 2
+    assert not found.reports.floors[NO_IMAGE].above_chance
+    assert "ABOVE CHANCE" in told_retrieval(found)
 
 
 def test_without_a_text_tower_only_studies_are_searched_for(cohort: Cohort) -> None:
