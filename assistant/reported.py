@@ -18,10 +18,11 @@ from index.sections import HEADING, split
 # Lines of a text without headings that speak of the request, the protocol or the comparison, not of the images.
 _ASIDE = re.compile(
     r"^(?:(?:clinical )?(?:history|indication|information|details|question)|reason for (?:the )?(?:exam\w*|study)|technique|protocol|"
-    r"comparison|compar(?:ed|ison) (?:is|was|to|with)|exam(?:ination)?|procedure)\b|"
+    r"comparison|exam(?:ination)?|procedure)\b|"
     r"\b(?:sequences?|images?|series|contrast|gadolinium) (?:were|was) (?:acquired|obtained|performed|given|administered)\b",
     re.IGNORECASE,
 )
+_COMPARED = re.compile(r"^(?:as )?(?:in )?compar(?:ed|ison) (?:to|with) [^,]*, *", re.IGNORECASE)  # what follows is seen
 _HEADING = re.compile(r"(?<=[.!?]) +(?=[A-Z]{4,}[A-Z ]*:)")  # a heading in the middle of a line
 _ITEM = re.compile(r"^\s*(?:\(?\d{1,2}[.)]|[-*•])\s+", re.MULTILINE)
 # A full stop ends a sentence before a capital, but not behind "No." or "approx." or a figure's own point.
@@ -128,8 +129,9 @@ def _sentences(text: str) -> Iterable[str]:
     for block in re.split(r"\n\s*\n|(?=^\s*(?:\(?\d{1,2}[.)]|[-*•])\s)", text, flags=re.MULTILINE):
         line = " ".join(_ITEM.sub("", block).split())
         for sentence in _END.split(line):
-            if re.search(r"[A-Za-z]{2}", sentence):
-                yield sentence.strip()
+            seen = _COMPARED.sub("", sentence.strip())
+            if re.search(r"[A-Za-z]{2}", seen):
+                yield seen[0].upper() + seen[1:]
 
 
 def _listed(manifest: Path, number: int, row: dict[str, str]) -> Reported:

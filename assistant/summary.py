@@ -19,6 +19,9 @@ _IDLE = frozenset(
     )
 )
 _DENIAL = re.compile(r"\b(?:no|not|without|negative for|free of|absence of|absent|neither)\b")
+_LIMIT = re.compile(r"\b(?:excluded|ruled out|assessed|evaluated) without\b|\bmay be missed\b|\b(?:is|are) (?:limited|degraded) by\b")
+_CHANGE = re.compile(r"\b(?:since|ha(?:s|ve) (?:increased|decreased|grown|shrunk))\b")
+_KNOWN = re.compile(r"(?:the|it|its|this|these|they)\b")
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,16 @@ def _chosen(said: Sequence[Statement]) -> tuple[str, ...]:
 
 
 def _asserts(sentence: str) -> bool:
-    """Whether a sentence says that something is there, and not only that something is normal or absent."""
+    """Whether a sentence says that something is there, and not only that it is normal, absent, as before, or beyond these images."""
+    plain = lexicon.normalise(sentence)
+    if _LIMIT.search(plain):
+        return False
     if any(not mention.negated for mention in lexicon.mentions(sentence)):
         return True
-    plain = lexicon.normalise(sentence)
-    denial = _DENIAL.search(plain)
-    if denial:
-        return lexicon.says_lesion(plain[: denial.start()])  # "a cyst without enhancement"
+    if lexicon.prior_phrase(sentence) or _CHANGE.search(plain):
+        return False
+    if denial := _DENIAL.search(plain):  # "a cyst without enhancement" says that there is one; "the cyst does not enhance" does not
+        return lexicon.says_lesion(plain[: denial.start()]) and not _KNOWN.match(plain)
     return not lexicon.says_normal(sentence)
 
 

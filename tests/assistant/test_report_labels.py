@@ -47,6 +47,7 @@ def run(*arguments: object) -> str:
         ("HISTORY: glioblastoma\nTECHNIQUE: meningioma protocol\nCOMPARISON: cavernoma\nFINDINGS: Normal study.", "", ""),
         ("History of multiple sclerosis. Normal brain.", "", ""),
         ("Comparison is made with the study of a metastasis. Normal brain.", "", ""),
+        ("Compared with the study of 2019, the meningioma has grown.", "meningioma", ""),
         # operated
         ("Status post craniotomy for resection of meningioma. No recurrence.", "craniotomy resection_cavity", ""),
         ("Status post resection of glioblastoma with residual enhancing tumour.", "high_grade_glioma resection_cavity", ""),
@@ -100,6 +101,14 @@ def test_a_summary_says_each_finding_once_and_nothing_normal() -> None:
         "4. There is central restricted diffusion.\n5. Meningioma of the left convexity."
     )
     assert summarise("FINDINGS:\nNo infarct.\nIMPRESSION:\nNormal brain.").items == ("Normal brain.",)
+
+
+@pytest.mark.parametrize(
+    "aside",
+    ["The cyst does not enhance.", "Stable since 2019.", "The lesion has increased from 3 to 4 mm.", "A bleed may be missed without SWI images."],
+)
+def test_a_summary_leaves_comparisons_limits_and_what_a_lesion_is_not(aside: str) -> None:
+    assert summarise(f"FINDINGS:\nA cyst of the left convexity. {aside}").items == ("A cyst of the left convexity.",)
 
 
 def test_a_models_summary_counts_where_it_invents_nothing() -> None:
