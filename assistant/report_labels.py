@@ -9,7 +9,7 @@ asked about what stays open; it answers with one of three words or is not heard.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import prompts
@@ -19,6 +19,7 @@ from assistant.reported import Statement, statements
 from prompts.diagnoses import Kind, load
 
 Ask = Callable[[str], str]  # a prompt -> the model's reply
+_RANK = {Kind.DIAGNOSIS: 0, Kind.PARENT: 0, Kind.POSTOPERATIVE: 1, Kind.FINDING: 2}  # what is named first
 PRESENT, UNCERTAIN, ABSENT = "present", "uncertain", "absent"
 _SURGERY = (
     r"(?:(?:gross |sub ?)?total |partial |previous |prior )*(?:resect\w+|craniotom\w+|craniectom\w+|surgery|surgical|excis\w+|debulk\w+|"
@@ -33,11 +34,15 @@ _AGAIN = re.compile(r"\b(?:recurr\w+|residual|regrow\w+|persist\w+|remain\w*|pro
 _RESECTED = re.compile(r"\b(?:resect\w+|excis\w+|debulk\w+|remov(?:al|ed))\b")
 _OPENED = re.compile(r"\b(?:craniotom\w+|craniectom\w+)\b")
 _PAST = re.compile(r"\bhistory of (?:\w+ ){0,3}$")
-_GONE = re.compile(r"^(?: \w+){0,4} (?:(?:has|have) (?:\w+ )?)?(?:resolved|cleared|disappeared|no longer (?:seen|visible|present))\b")
+_GONE = re.compile(
+    r"^(?:(?! (?:largely|partly|partially|mostly|nearly)) \w+){0,4} (?:(?:has|have) (?:(?:completely|fully|now|since) )?)?"
+    r"(?:resolved|cleared|disappeared|no longer (?:seen|visible|present))\b"
+)
 _LIMITED_DENIAL = re.compile(r"\b(?:acute|new|significant|substantial|recent|large|further|additional|definite|focal)\b")
 _DOUBT_AFTER = re.compile(r"^(?: \w+){0,2} (?:versus|vs|or)\b|^ ?\?|^(?: \w+){0,3} (?:cannot|can not|not) (?:be )?(?:excluded|ruled out)")
 _DOUBT_BEFORE = re.compile(
-    r"(?:\?|\bquestion of|\bquestionable|\bequivocal|\bconcern(?:ing)? for|\bsuspicion of|\brule out) ?(?:\w+ ){0,3}$"
+    r"(?:\?|\bquestion of|\bquestionable|\bequivocal|\bconcern(?:ing)? for|\bsuspicion of|\brule out) ?(?:\w+ ){0,3}$|"
+    r"\bfavor\w*\b.* over (?:an? )?(?:\w+ )?$"
 )
 
 
@@ -96,12 +101,13 @@ class Agreement:
 
 def labels_of(report: str, ask: Ask | None = None) -> ReportLabels:
     """The labels of a report. ask: a language model, for the uncertain ones only."""
+    heard = [label for statement in statements(report) for label in _said(statement)]
     said: dict[str, list[ReportLabel]] = {}
-    for statement in statements(report):
-        for label in _said(statement):
-            said.setdefault(label.name, []).append(label)
+    for label in heard:
+        said.setdefault(label.name, []).append(label)
     kept = [label for name in said if (label := _settled(said[name])).state != ABSENT]
-    found = ReportLabels(tuple(sorted(kept, key=lambda label: _order(label, said))))
+    kept.sort(key=lambda label: (_RANK[load()[label.name].kind], label.section != "impression", heard.index(label)))
+    found = ReportLabels(tuple(kept))
     return found if ask is None else _asked(found, report, ask)
 
 
@@ -172,11 +178,6 @@ def _settled(said: Sequence[ReportLabel]) -> ReportLabel:
 def _limited(denial: ReportLabel) -> bool:
     """Whether a denial leaves room for what the findings say: "no acute haemorrhage" does not deny an old one."""
     return bool(_LIMITED_DENIAL.search(lexicon.normalise(denial.sentence)))
-
-
-def _order(label: ReportLabel, said: Mapping[str, Sequence[ReportLabel]]) -> tuple[int, int, int]:
-    kinds = {Kind.DIAGNOSIS: 0, Kind.PARENT: 0, Kind.POSTOPERATIVE: 1, Kind.FINDING: 2}
-    return kinds[load()[label.name].kind], label.section != "impression", list(said).index(label.name)
 
 
 def _asked(found: ReportLabels, report: str, ask: Ask) -> ReportLabels:

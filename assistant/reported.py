@@ -18,7 +18,7 @@ from index.sections import HEADING, split
 # Lines of a text without headings that speak of the request, the protocol or the comparison, not of the images.
 _ASIDE = re.compile(
     r"^(?:(?:clinical )?(?:history|indication|information|details|question)|reason for (?:the )?(?:exam\w*|study)|technique|protocol|"
-    r"comparison|exam(?:ination)?|procedure)\b|"
+    r"comparison|exam(?:ination)?|procedure|(?:we )?recommend(?:ation)?)\b|"
     r"\b(?:sequences?|images?|series|contrast|gadolinium) (?:were|was) (?:acquired|obtained|performed|given|administered)\b",
     re.IGNORECASE,
 )

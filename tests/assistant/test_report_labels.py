@@ -48,6 +48,9 @@ def run(*arguments: object) -> str:
         ("History of multiple sclerosis. Normal brain.", "", ""),
         ("Comparison is made with the study of a metastasis. Normal brain.", "", ""),
         ("Compared with the study of 2019, the meningioma has grown.", "meningioma", ""),
+        ("Favor vestibular schwannoma over meningioma. Recommend biopsy to exclude lymphoma.", "schwannoma", "meningioma"),
+        ("FINDINGS: Lacune. Metastases.\nIMPRESSION: Metastases. Lacune.", "brain_metastasis lacunar_stroke", ""),
+        ("Subarachnoid haemorrhage has largely resolved. The oedema has resolved.", "subarachnoid_hemorrahage", ""),
         # operated
         ("Status post craniotomy for resection of meningioma. No recurrence.", "craniotomy resection_cavity", ""),
         ("Status post resection of glioblastoma with residual enhancing tumour.", "high_grade_glioma resection_cavity", ""),
@@ -105,7 +108,12 @@ def test_a_summary_says_each_finding_once_and_nothing_normal() -> None:
 
 @pytest.mark.parametrize(
     "aside",
-    ["The cyst does not enhance.", "Stable since 2019.", "The lesion has increased from 3 to 4 mm.", "A bleed may be missed without SWI images."],
+    [
+        "The cyst does not enhance.",
+        "Stable since 2019.",
+        "The lesion has increased from 3 to 4 mm.",
+        "A bleed may be missed without SWI images.",
+    ],
 )
 def test_a_summary_leaves_comparisons_limits_and_what_a_lesion_is_not(aside: str) -> None:
     assert summarise(f"FINDINGS:\nA cyst of the left convexity. {aside}").items == ("A cyst of the left convexity.",)
