@@ -130,7 +130,8 @@ def _cells(manifest: Path, column: str) -> dict[Path, str]:
 
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            rows = [{name.strip().lower(): (cell or "").strip() for name, cell in row.items() if name} for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{manifest}: expected a CSV file in UTF-8 that can be read: {error}.") from error
-    return {manifest.parent / row["path"].strip(): (row[column] or "").strip() for row in rows if column in row and row.get("path")}
+    asked = column.strip().lower()
+    return {manifest.parent / row["path"]: row[asked] for row in rows if asked in row and row.get("path")}

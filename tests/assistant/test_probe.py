@@ -144,7 +144,7 @@ def test_a_diagnosis_of_a_folder_is_read_off(studies: Path) -> None:
 def test_any_column_of_a_list_is_read_off_and_empty_cells_are_left_out(studies: Path, tmp_path: Path) -> None:
     rows = [(f"{studies.name}/s{k:04d}", "" if k % 10 == 9 else "ill" if k % 5 < 4 else "well", f"p{k}") for k in range(60)]
     with (tmp_path / "list.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("path", "state", "patient"), *rows])
+        csv.writer(file).writerows([("Path", "State", "patient"), *rows])
     told = json.loads(run("--from", tmp_path / "list.csv", "--column", "state", "--controls", 40, "--draws", 100, "--json"))
     assert told["counts"] == {"ill": 48, "well": 6}
     assert told["left_out"] == 6
