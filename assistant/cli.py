@@ -27,9 +27,26 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from assistant.commands import calibrate, convert, demo, doctor, encode, evaluate, explain, index, phantom, read, report, serve, train
+    from assistant.commands import (
+        calibrate,
+        convert,
+        demo,
+        doctor,
+        encode,
+        evaluate,
+        explain,
+        index,
+        label,
+        phantom,
+        probe,
+        read,
+        report,
+        serve,
+        summarise,
+        train,
+    )
 
-    for verb in (read, report, encode, explain, phantom, convert, calibrate, demo, serve, doctor):
+    for verb in (read, report, encode, explain, phantom, convert, calibrate, label, summarise, probe, demo, serve, doctor):
         name = verb.__name__.rpartition(".")[2]
         app.command(name)(getattr(verb, name))
     app.add_typer(index.app, name="index", help="Build, search and verify an index of prior reports.")

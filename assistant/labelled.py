@@ -12,6 +12,7 @@ from typing import Any, Literal
 from assistant.errors import UsageError
 from prompts.diagnoses import PRIORITIES, load, taxonomy_name
 
+LONGEST_PATH = 500  # characters; a longer cell is a report, not the path to one
 Label = Literal["diagnoses", "referral", "priority"]
 
 
@@ -21,6 +22,7 @@ class Labelled:
 
     diagnoses: findings and the parents of what is stated among them. main: the first that was stated.
     age (years), sex, vendor, field_strength (tesla): stand before what the files say. site: a subgroup of studies.
+    patient: whose study it is, where the list says so. report: its text, or the path to it, where the list says so.
     """
 
     path: Path
@@ -33,6 +35,8 @@ class Labelled:
     vendor: str | None = None
     field_strength: float | None = None
     site: str | None = None
+    patient: str | None = None
+    report: str | None = None
 
     @property
     def normal(self) -> bool:
@@ -42,7 +46,7 @@ class Labelled:
 
 def from_manifest(manifest: Path) -> tuple[Labelled, ...]:
     """Rows of a CSV: path; labels (or diagnoses: main first) and referral, separated by ;, priority, age, sex, vendor, field_strength
-    (tesla) and site where there are such columns. Paths are relative to the file.
+    (tesla), site, patient and report (text or a path) where there are such columns. Paths are relative to the file.
 
     An empty cell of labels means a study without any of the diagnoses, an empty cell of another column that nothing is known.
     Raises UsageError, naming the line, for what cannot be read.
@@ -125,7 +129,15 @@ def _row(manifest: Path, where: str, row: Mapping[str, str]) -> Labelled:
         row.get("vendor") or None,
         _number(where, "a field strength in tesla", row.get("field_strength")),
         row.get("site") or None,
+        row.get("patient") or None,
+        _report(manifest, row.get("report", "")),
     )
+
+
+def _report(manifest: Path, said: str) -> str | None:
+    """The text itself, or a path that holds from here."""
+    named = said and "\n" not in said and len(said) < LONGEST_PATH and (manifest.parent / said).is_file()
+    return str(manifest.parent / said) if named else said or None
 
 
 def _column(name: str) -> str:

@@ -76,21 +76,22 @@ def _vocabulary() -> frozenset[str]:
     return frozenset(word for phrase in _names()[1] for word in phrase.split() if len(word) >= LONG_WORD)
 
 
-def _respelled(plain: str) -> str:
+def respelled(plain: str) -> str:
     """Long words that are one slip away from a word of the table's phrases, corrected."""
 
     def correct(match: re.Match[str]) -> str:
         word = match[0]
         if word in _vocabulary() or word.removesuffix("s") in _vocabulary():
             return word
-        return next(iter(get_close_matches(word, _vocabulary(), n=1, cutoff=CLOSE)), word)
+        near = next(iter(get_close_matches(word, _vocabulary(), n=1, cutoff=CLOSE)), word)
+        return word if word.endswith(near) else near  # "decompressed" is no slip for "compressed"
 
     return re.sub(rf"\b[a-z]{{{LONG_WORD},}}\b", correct, plain)
 
 
 def mentions(text: str) -> tuple[Mention, ...]:
     """The names that a text says, in reading order; the longest phrase wins ("high grade glioma" is not also "glioma")."""
-    plain = _respelled(normalise(text))
+    plain = respelled(normalise(text))
     pattern, names = _names()
     found = [(names[match[1]], match.start(), match.end()) for match in pattern.finditer(plain)]
     for name, way in _PATTERNS:
@@ -102,11 +103,15 @@ def mentions(text: str) -> tuple[Mention, ...]:
 
 # ---- negation and doubt ---------------------------------------------------------------------------------------------
 
-_NEGATION = re.compile(r"\b(?:no|not|without|neither|nor|never|absen(?:ce|t)|negative for|free of|lacks?|lacking|excludes?|rules? out)\b")
+# "No change in the meningioma" denies the change only.
+_NEGATION = re.compile(
+    r"\b(?:no(?! (?:(?:interval|significant|relevant|definite) )*change (?:in|of|from)\b)|not(?! changed)|without|neither|nor|never|"
+    r"absen(?:ce|t)|negative for|free of|lacks?|lacking|excludes?|rules? out)\b"
+)
 _CLAUSE_END = re.compile(
     r"[;:]|\b(?:but|however|although|though|whereas|except|apart from|aside from|other than|consistent with|compatible with|"
     r"(?<!to )suggest\w*|"
-    r"in keeping with|favor\w*|there (?:is|are)|likely)\b|, (?:with|which|and there)\b"
+    r"in keeping with|favor\w*|there (?:is|are)|(?<!less )likely)\b|, (?:with|which|and there)\b"
 )
 _NEGATED_AFTER = re.compile(
     r"^(?:[ ,]+[\w']+){0,7}? (?:is|are|was|were) (?:not|absent|unlikely|excluded|ruled out|negative)\b(?! (?:be )?excluded)"
@@ -115,6 +120,10 @@ _OPEN = re.compile(r"(?:cannot|can not|not)(?: \w+)? (?:be )?(?:excluded|ruled o
 _HEDGE = re.compile(
     r"\b(?:possib\w+|may|might|could|differential|consider\w*|alternativ\w+|versus|vs|less likely|rather than|instead of|against|lower|"
     r"weaker|next|other|further|additional|suspicious|or)\b"
+)
+_HEDGED_AFTER = re.compile(
+    r"\b(?:less likely|also considered|possible|alternative|lower)\b|"
+    r"^ (?:is|are|remains?) (?:an? |the |also |another )*(?:\w+ )?(?:consideration|possibility)\b"
 )
 
 
@@ -126,7 +135,7 @@ def _polarity(plain: str, start: int, end: int) -> tuple[bool, bool]:
     left_open = bool(_OPEN.search(before) or _OPEN.search(after))
     inside = re.search(r"\b(?:not|no)\b", plain[start:end])  # "ventricles are not enlarged"
     negated = not left_open and bool(inside or _NEGATION.search(before) or _NEGATED_AFTER.search(after))
-    hedge = _HEDGE.search(before) or re.search(r"\b(?:less likely|also considered|possible|alternative|lower)\b", after)
+    hedge = _HEDGE.search(before) or _HEDGED_AFTER.search(after)
     # "or" joins what is negated; it makes a possibility only of what is asserted.
     hedged = left_open or (hedge is not None and not (negated and hedge[0] == "or"))
     return negated, hedged
@@ -144,7 +153,8 @@ _LESION = re.compile(
     r"\w*intens\w+|nodul\w+|cysts?|ring|diagnos[ie]s)\b"
 )
 _NORMAL = re.compile(
-    r"\b(?:normal\w*|unremarkable|preserved|intact|patent|(?:is|are) central|age appropriate|symmetric\w*|in the midline|clear)\b|"
+    r"\b(?:normal\w*|unremarkable|preserved|intact|patent|(?:is|are) central(?! \w+ed\b)|age appropriate|symmetric\w*|"
+    r"in the midline|clear)\b|"
     r"\bnot (?:enlarged|dilated|displaced)\b"
 )
 # Structure -> the names that must all be assessed and negative before it may be called normal; () = nothing here can judge it.
@@ -190,7 +200,7 @@ def says_whole(text: str) -> bool:
 
 def without_names(text: str) -> str:
     """The normalised text with every name of the taxonomy blanked."""
-    plain = _respelled(normalise(text))
+    plain = respelled(normalise(text))
     for mention in mentions(text):
         plain = plain[: mention.start] + "#" * (mention.end - mention.start) + plain[mention.end :]
     return plain
@@ -212,7 +222,7 @@ _DIRECTION = re.compile(
 
 def sides(text: str) -> tuple[SideWord, ...]:
     """The sides that a text says, in reading order."""
-    plain = _respelled(normalise(text))
+    plain = respelled(normalise(text))
     directions = [(match.start(), match.end()) for match in _DIRECTION.finditer(plain)]
     taken: list[tuple[int, int]] = []
     found = []

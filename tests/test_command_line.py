@@ -5,9 +5,26 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from assistant.commands import calibrate, convert, demo, doctor, encode, evaluate, explain, index, phantom, read, report, serve, train
+from assistant.commands import (
+    calibrate,
+    convert,
+    demo,
+    doctor,
+    encode,
+    evaluate,
+    explain,
+    index,
+    label,
+    phantom,
+    probe,
+    read,
+    report,
+    serve,
+    summarise,
+    train,
+)
 
-VERBS = (calibrate, convert, demo, doctor, encode, evaluate, explain, index, phantom, read, report, serve, train)
+VERBS = (calibrate, convert, demo, doctor, encode, evaluate, explain, index, label, phantom, probe, read, report, serve, summarise, train)
 
 
 def test_help_imports_nothing_heavy_and_names_every_verb() -> None:

@@ -49,7 +49,7 @@ def build(
     weights = Encoder.load(encoder)
     command = f"prima index build {'--from' if manifest else '--studies'} {(manifest or studies or folder).name}"
     made, outcome = building.build(folder, listed, _intake(weights, len(listed)), weights.hash, command)
-    made.tower = _tower(encoder)
+    made.tower = text_tower(encoder)
     try:
         made.calibrate(precision)
     except IndexStoreError as error:
@@ -180,7 +180,7 @@ def _tell(index: CaseIndex, outcome: Built, as_json: bool) -> None:
         print(f"Similar means {info.calibration.similarity:.3f} or more: {info.calibration.precision:.0%} of such pairs share a label.")
 
 
-def _tower(encoder: Path | None) -> Any:
+def text_tower(encoder: Path | None) -> Any:
     """The text tower beside the encoder's weights, or None where there is none: keyword search goes on without."""
     from encoder.encoder import SHIPPED
     from index.text import TextTower
@@ -194,7 +194,7 @@ def _tower_of(index: CaseIndex, encoder: Path | None) -> Any:
     from encoder.encoder import Encoder
     from index.errors import EncoderMismatch
 
-    tower = _tower(encoder)
+    tower = text_tower(encoder)
     if tower is None or Encoder.load(encoder).hash == index.info.encoder:
         return tower
     if encoder is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +35,11 @@ class Member:
     features: StudyFeatures
     files: str
 
+    @property
+    def patient(self) -> str:
+        """Whose study it is, by the list or the files; a study of nobody known is a patient of its own."""
+        return self.labels.patient or self.study.patient or self.files
+
 
 @dataclass(frozen=True)
 class Cohort:
@@ -51,13 +58,17 @@ class Cohort:
 
 @dataclass
 class Intake:
-    """Reads and encodes, or finds both in the cache. progress: told of every study. files: a hash that changes with the study's files."""
+    """Reads and encodes, or finds both in the cache. progress: told of every study. files: a hash that changes with the study's files.
+
+    vectors: whether registers are kept; scores and the embedding always are.
+    """
 
     encoder: StudyEncoder
     read: Callable[[Path], Study]
     cache: Cache
     progress: Callable[[str], None] = lambda _: None
     files: Callable[[Path], str] = files_of
+    vectors: bool = False
     last: tuple[str, Study] | None = field(default=None, repr=False)
 
     def member(self, labels: Labelled) -> Member:
@@ -85,7 +96,7 @@ class Intake:
         if features is None:
             features = self.encoder.encode(whole())
             self.cache.keep_features(known.key, files, done, features)
-        return _without_vectors(features)
+        return _kept(features, self.vectors)
 
     def _study(self, path: Path, files: str) -> Study:
         """The study with its voxels; the last one read is at hand."""
@@ -95,40 +106,69 @@ class Intake:
         return self.last[1]
 
 
+# Applies some work, in order, to items: here, or in several processes that each have an intake of their own (`workers.several`).
+Each = Callable[[Callable[[Intake, Any], Any], Sequence[Any]], Iterator[Any]]
+
+
 def gather(
-    labelled: Sequence[Labelled], intake: Intake, *, controls: int, ablations: int = 0, kinds: Sequence[str] = IMAGE_CONTROLS, seed: int = 0
+    labelled: Sequence[Labelled],
+    intake: Intake,
+    *,
+    controls: int,
+    ablations: int = 0,
+    kinds: Sequence[str] = IMAGE_CONTROLS,
+    seed: int = 0,
+    each: Each | None = None,
 ) -> Cohort:
     """Encode the studies, and the first `controls` and `ablations` of them (in an order drawn from the seed) altered.
 
-    Raises UsageError where none could be encoded.
+    each: who does it; None = this process. Raises UsageError where none could be encoded.
     """
+    each = each or (lambda work, items: (work(intake, item) for item in items))
     order = [labelled[k] for k in np.random.default_rng(seed).permutation(len(labelled))]
     skipped: list[tuple[str, str]] = []
-    members = []
-    for number, labels in enumerate(order, 1):
+    members: list[Member] = []
+    for number, (labels, made) in enumerate(zip(order, each(_as_it_is, order), strict=True), 1):
         intake.progress(f"[{number}/{len(order)}] {labels.path.name}")
-        try:
-            members.append(intake.member(labels))
-        except StudyError as error:
-            skipped.append((str(labels.path), str(error)))
+        if isinstance(made, Member):
+            members.append(made)
+        else:
+            skipped.append((str(labels.path), made))
     if not members:
         raise UsageError(f"Expected studies to evaluate, could read none. {' '.join(f'{path}: {why}' for path, why in skipped[:3])}")
-    made: dict[str, list[Member]] = {name: [] for name in (*kinds, *(ABLATIONS if ablations else ()))}
-    for number, member in enumerate(members[: max(controls, ablations)]):
-        intake.progress(f"altered [{number + 1}/{min(len(members), max(controls, ablations))}] {member.labels.path.name}")
-        wanted = [*(ABLATIONS if number < ablations else ()), *(kinds if number < controls else ())]
-        for variant, donor in _jobs(members, number, wanted):
-            try:
-                made[variant].append(intake.altered(member, variant, donor))
-            except StudyError:
-                continue  # this study has no such sequence; the arm says how many it holds
+    arms: dict[str, list[Member]] = {name: [] for name in (*kinds, *(ABLATIONS if ablations else ()))}
+    some = members[: max(controls, ablations)]
+    wanted = [[*(ABLATIONS if k < ablations else ()), *(kinds if k < controls else ())] for k in range(len(some))]
+    jobs = [(member, tuple(_jobs(members, k, wanted[k]))) for k, member in enumerate(some)]
+    for number, (member, altered) in enumerate(zip(some, each(_altered, jobs), strict=True), 1):
+        intake.progress(f"altered [{number}/{len(some)}] {member.labels.path.name}")
+        for variant, made in altered:
+            arms[variant].append(made)
     return Cohort(
         tuple(members),
-        {name: tuple(made[name]) for name in kinds},
-        {name: tuple(rows) for name, rows in made.items() if name not in kinds},
+        {name: tuple(arms[name]) for name in kinds},
+        {name: tuple(rows) for name, rows in arms.items() if name not in kinds},
         tuple(skipped),
         intake.encoder.hash,
     )
+
+
+def _as_it_is(intake: Intake, labels: Labelled) -> Member | str:
+    """The member, or why it cannot be read."""
+    try:
+        return intake.member(labels)
+    except StudyError as error:
+        return str(error)
+
+
+def _altered(intake: Intake, job: tuple[Member, Sequence[tuple[str, Member | None]]]) -> list[tuple[str, Member]]:
+    """The member after each variant; one that cannot be done (no such sequence) is left out, and the arm says how many it holds."""
+    member, variants = job
+    made = []
+    for variant, donor in variants:
+        with suppress(StudyError):
+            made.append((variant, intake.altered(member, variant, donor)))
+    return made
 
 
 def _jobs(members: Sequence[Member], number: int, wanted: Sequence[str]) -> Iterator[tuple[str, Member | None]]:
@@ -156,7 +196,8 @@ def _with_labels(study: Study, labels: Labelled) -> Study:
     return replace(study, context=replace(known, age=age, sex=sex))
 
 
-def _without_vectors(features: StudyFeatures) -> StudyFeatures:
-    """Scores alone, named as the table names them: of a million studies only they have to fit in memory."""
+def _kept(features: StudyFeatures, vectors: bool) -> StudyFeatures:
+    """Scores named as the table names them, and the embedding: of a million studies only they have to fit in memory."""
     nothing = np.zeros((0, 0), np.float32)
-    return in_taxonomy(replace(features, registers=nothing, sequences=nothing, locations=()))
+    registers = features.registers if vectors else nothing
+    return in_taxonomy(replace(features, registers=registers, sequences=nothing, locations=()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assistant.errors import UsageError
@@ -53,6 +53,21 @@ class Ablation:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Another encoder on the same studies, on the names that both have heads for; differences are its figures less the first one's.
+
+    by_name: the pooled AUROC's difference for each name alone, where it can be computed.
+    """
+
+    encoder: str
+    studies: int
+    own: Mapping[str, Estimate]
+    figures: Mapping[str, Estimate]
+    difference: Mapping[str, Estimate]
+    by_name: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What `evaluate` found. headline: on all studies. by_name: metrics of each name (or, for priority, of the levels).
 
@@ -74,6 +89,7 @@ class Evaluation:
     not_assessed: tuple[tuple[str, str], ...]
     skipped: tuple[tuple[str, str], ...]
     details: Mapping[str, Any] = field(default_factory=dict)
+    beside: Beside | None = None
     notice: str = NOTICE
 
     def __post_init__(self) -> None:
@@ -105,8 +121,8 @@ class Question:
     labels: tuple[Label, ...] = ("diagnoses",)
 
 
-def judge(question: Question, cohort: Cohort, *, draws: int = 1000, seed: int = 0) -> Evaluation:
-    """Answer the question with its controls; the only way to an Evaluation.
+def judge(question: Question, cohort: Cohort, *, draws: int = 1000, seed: int = 0, beside: Cohort | None = None) -> Evaluation:
+    """Answer the question with its controls; the only way to an Evaluation. beside: the same studies through another encoder.
 
     Raises UsageError where labels are missing, too few for any headline, or a control cannot be computed.
     """
@@ -141,7 +157,47 @@ def judge(question: Question, cohort: Cohort, *, draws: int = 1000, seed: int = 
         not_assessed=question.not_assessed(members),
         skipped=cohort.skipped,
         details={**question.details(members), **_shuffled_groups(question, found, fairness, strata, whole)},
+        beside=None if beside is None else _beside(question, members, beside, draws, seed),
     )
+
+
+def _beside(question: Question, members: Sequence[Member], other: Cohort, draws: int, seed: int) -> Beside:
+    """Both encoders on the studies that both could encode. Raises UsageError where they cannot be compared."""
+    theirs = {member.files: member for member in other.members}
+    mine = [member for member in members if member.files in theirs]
+    pair = (mine, [theirs[member.files] for member in mine])
+    shared = frozenset(_heads(pair[0][0])) & frozenset(_heads(pair[1][0])) if mine else frozenset()
+    own, why = question.headline([_with_heads(member, shared) for member in pair[0]]) if shared else ({}, "no head that both have")
+    if why:
+        raise UsageError(f"--beside: the encoders cannot be compared: {why}.")
+    figures, _ = question.headline([_with_heads(member, shared) for member in pair[1]])
+    bootstrap = Bootstrap(len(mine), draws, seed)
+    by_name: dict[str, Estimate] = {}
+    for name in [name for name in _heads(mine[0]) if name in shared and "pooled AUROC" in own]:
+        (first, barred), (second, _) = (question.headline([_with_heads(m, frozenset({name})) for m in rows]) for rows in pair)
+        if not barred:
+            one, two = first["pooled AUROC"], second["pooled AUROC"]
+            by_name[name] = bootstrap(lambda w, a=one, b=two: b(w) - a(w))  # type: ignore[misc]
+    return Beside(
+        other.encoder,
+        len(mine),
+        {name: bootstrap(measure) for name, measure in own.items()},
+        {name: bootstrap(measure) for name, measure in figures.items()},
+        {name: bootstrap(lambda w, n=name: figures[n](w) - own[n](w)) for name in own if name in figures},  # type: ignore[misc]
+        by_name,
+    )
+
+
+def _heads(member: Member) -> tuple[str, ...]:
+    return tuple(score.name for score in (*member.features.scores, *member.features.referral))
+
+
+def _with_heads(member: Member, names: frozenset[str]) -> Member:
+    """The member as an encoder with these heads alone would make it."""
+    scores, referral = (
+        tuple(score for score in given if score.name in names) for given in (member.features.scores, member.features.referral)
+    )
+    return replace(member, features=replace(member.features, scores=scores, referral=referral))
 
 
 def _control(question: Question, members: Sequence[Member], draws: int, seed: int) -> Control:

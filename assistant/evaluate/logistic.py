@@ -29,10 +29,10 @@ def out_of_fold(features: Floats, truth: Bools, folds: Ints) -> Floats:
     return scores
 
 
-def fit(features: Floats, truth: Bools) -> Floats:
+def fit(features: Floats, truth: Bools, ridge: float = RIDGE) -> Floats:
     """Newton's method; weights (f + 1,), the intercept last and not shrunk."""
     x = np.column_stack([features, np.ones(len(features))])
-    shrink = np.full(x.shape[1], RIDGE)
+    shrink = np.full(x.shape[1], ridge)
     shrink[-1] = 1e-6
     w = np.zeros(x.shape[1])
     for _ in range(STEPS):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from assistant.evaluate.evaluation import Control, Evaluation
+from assistant.evaluate.evaluation import Beside, Control, Evaluation
 from assistant.evaluate.intervals import Estimate
+from assistant.evaluate.probe import Probe
+from assistant.evaluate.retrieval import Retrieval, Search
 from assistant.evaluate.worklist import DISCIPLINES, EVERYONE, Simulation
 
 NONE = "not computed"
@@ -17,6 +19,7 @@ def told(result: Evaluation) -> str:
     lines = [f"{result.task.upper()}  {result.studies} studies, {flagged}; encoder {result.encoder[:12]}; intervals 95 %", ""]
     lines += [*_headline(result), "", *_names(result.by_name), *_subgroups(result), ""]
     lines += [*_ablations(result), ""] if result.ablations else []
+    lines += [*_beside(result.beside), ""] if result.beside else []
     lines += [f"{name.replace('_', ' ')}: {_short(value)}" for name, value in result.details.items() if name != "reliability"]
     for title, pairs in (("NOT ASSESSED", result.not_assessed), ("SKIPPED", result.skipped)):
         lines += ["", title, *(f"  {name}: {reason}" for name, reason in pairs)] if pairs else []
@@ -37,6 +40,49 @@ def told_worklist(result: Simulation) -> str:
     rows = [[_place(row.axis, row.subgroup), _form(row.saved, "{:.0f}")] for row in result.waiting]
     lines += _columns([["SAVED BY PREDICTED PRIORITY", "minutes"], *rows])
     return "\n".join([*lines, "", f"Order: {', '.join(result.order)}. Simulated; assumptions: assistant/evaluate/worklist.py."])
+
+
+def told_retrieval(result: Retrieval) -> str:
+    """Both searches, each in one table with its floors."""
+    lines = [f"RETRIEVAL  {result.studies} studies; encoder {result.encoder[:12]}; intervals 95 %", ""]
+    if result.reports is None:
+        lines += [f"OWN REPORT: not searched for: {result.no_reports}", ""]
+    else:
+        lines += [*_search(f"OWN REPORT AMONG {result.reports.among} ({result.distinct} different)", result.reports), ""]
+    lines += _search(f"STUDIES LIKE IT: share of 5 neighbours with a diagnosis in common (labels {result.labels})", result.studies_alike)
+    lines += ["", "SKIPPED", *(f"  {name}: {reason}" for name, reason in result.skipped)] if result.skipped else []
+    return "\n".join([*lines, "", result.notice])
+
+
+def told_probe(result: Probe) -> str:
+    """The figures with their floors, in one table."""
+    classes = f"; {', '.join(f'{name} {count}' for name, count in result.counts.items())}" if result.counts else ""
+    lines = [
+        f"PROBE  {result.column} ({result.kind}{classes})",
+        f"{result.method} on {result.features} features of {result.studies} studies of {result.patients} patients; "
+        f"encoder {result.encoder[:12]}; out of fold, intervals 95 %",
+        "",
+    ]
+    rows = [["", "studies", *result.figures, ""], ["RESULT", str(result.studies), *map(_form, result.figures.values()), ""]]
+    for name, floor in result.floors.items():
+        mark = "ABOVE CHANCE" if floor.better_than_chance else ""
+        rows.append([f"floor: {name}", str(floor.studies), *(_form(floor.figures[measure]) for measure in result.figures), mark])
+    rows.append(["result less no features", "", *(_form(result.less[measure], "{:+.3f}") for measure in result.figures), ""])
+    penalties = ", ".join(f"{penalty:g}" for penalty in result.penalties)
+    lines += [*_columns(rows), f"penalties chosen inside the folds: {penalties}; studies without a cell, left out: {result.left_out}"]
+    lines += ["", "SKIPPED", *(f"  {name}: {reason}" for name, reason in result.skipped)] if result.skipped else []
+    return "\n".join([*lines, "", result.notice])
+
+
+def _search(title: str, found: Search) -> list[str]:
+    rows = [["", "studies", *found.figures, ""], ["RESULT", str(found.studies), *map(_form, found.figures.values()), ""]]
+    rows.append(["floor: random order", "", *(f"{found.chance[name]:.3f}" for name in found.figures), ""])
+    for name, floor in found.floors.items():
+        mark = "ABOVE CHANCE" if floor.above_chance else ""
+        rows.append([f"floor: {name}", str(floor.studies), *(_form(floor.figures[measure]) for measure in found.figures), mark])
+    for name, less in found.less_floor.items():
+        rows.append([f"result less {name}", "", *(_form(less[measure], "{:+.3f}") for measure in found.figures), ""])
+    return [title, *_columns(rows)]
 
 
 def _headline(result: Evaluation) -> list[str]:
@@ -97,6 +143,18 @@ def _ablations(result: Evaluation) -> list[str]:
         rows.append([name, str(ablation.studies), *(cell for left, less in pairs for cell in (_form(left), _form(less, "{:+.3f}")))])
     reasons = [(name, figure) for name, ablation in result.ablations.items() for figure in ablation.figures.values()]
     return [*_columns(rows), *_reasons(reasons)]
+
+
+def _beside(other: Beside) -> list[str]:
+    """Another encoder's figures and what they are more or less, paired; the names whose interval leaves out 0."""
+    rows = [[f"BESIDE (encoder {other.encoder[:12]}, {other.studies} studies)", "this", "beside", "difference"]]
+    rows += [
+        [name, _form(other.own[name]), _form(other.figures[name]), _form(figure, "{:+.3f}")] for name, figure in other.difference.items()
+    ]
+    lines = _columns(rows)
+    told_apart = {n: f for n, f in other.by_name.items() if f.low is not None and f.high is not None and (f.low > 0 or f.high < 0)}
+    said = ", ".join(f"{name} {_form(figure, '{:+.3f}')}" for name, figure in told_apart.items())
+    return [*lines, f"AUROC of single names, {len(other.by_name)} compared, interval without 0: {said or 'none'}"]
 
 
 def _reasons(figures: Iterable[tuple[str, Estimate]]) -> list[str]:

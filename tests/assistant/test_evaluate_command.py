@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from seen_heads import QuadrantEncoder, read, written
+from seen_heads import DISEASES, QuadrantEncoder, read, written
 from typer.testing import CliRunner
 
-from assistant.commands.evaluate import _Source, app
+from assistant.commands.evaluate import Source, app
 from assistant.errors import UsageError
+from assistant.evaluate.cohort import SWAPPED
+from encoder.features import StudyFeatures
+from encoder.study import Study
 
 
 def run(*arguments: object) -> str:
@@ -44,12 +49,52 @@ def test_every_question_is_answered_with_its_controls(studies: Path, tmp_path: P
 
 
 def test_simulated_studies_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = _Source(None, None, 2, 90210)
+    source = Source(None, None, 2, 90210)
     drawn = source.labelled(tmp_path)
     assert {one.vendor for one in drawn} <= {"Siemens", "GE", "Philips", "Canon"}
     assert all(one.diagnoses is not None and one.priority for one in drawn)
     monkeypatch.setattr("phantom.sample", None)
     assert source.labelled(tmp_path) == drawn
+
+
+@pytest.mark.slow
+def test_simulated_studies_are_encoded_in_several_processes_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the shipped weights: what a started process loads
+    one, two = (Source(None, None, 4, 90210, processes) for processes in (1, 2))
+    labelled = one.labelled(None)
+    assert two.labelled(None) == labelled
+    alone, together = (source.cohort(labelled, None, None, controls=2) for source in (one, two))
+    for mine, theirs in zip((*alone.members, *alone.controls[SWAPPED]), (*together.members, *together.controls[SWAPPED]), strict=True):
+        assert mine.labels == theirs.labels
+        for first, second in zip(mine.features.scores, theirs.features.scores, strict=True):
+            assert first.score == pytest.approx(second.score, abs=1e-3)
+
+
+def test_another_encoder_is_compared_on_the_same_studies(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one sees in a fog: it is worse, and its heads alone are compared."""
+
+    def load(folder: Path | None) -> QuadrantEncoder:
+        return Foggy(hash="f" * 64) if folder else QuadrantEncoder()
+
+    monkeypatch.setattr("encoder.encoder.Encoder.load", load)
+    asked = ("diagnosis", "--studies", studies, "--controls", 40, "--ablations", 0, "--draws", 100, "--beside", studies)
+    told = json.loads(run(*asked, "--json"))["beside"]
+    assert (told["encoder"], told["studies"]) == ("f" * 64, 60)
+    assert told["difference"]["pooled AUROC"]["high"] < 0
+    assert told["difference"]["pooled AUROC"]["value"] == pytest.approx(
+        told["figures"]["pooled AUROC"]["value"] - told["own"]["pooled AUROC"]["value"]
+    )
+    assert set(told["by_name"]) == set(DISEASES[:3])
+    assert "BESIDE (encoder ffffffffffff, 60 studies)" in run(*asked)
+
+
+class Foggy(QuadrantEncoder):
+    """Three heads, each half a random number."""
+
+    def encode(self, study: Study) -> StudyFeatures:
+        features = super().encode(study)
+        fog = np.random.default_rng(len(self.seen)).normal(0, 2, 4)
+        return replace(features, scores=tuple(replace(s, score=s.score + f) for s, f in zip(features.scores[:3], fog, strict=False)))
 
 
 def test_reliability_is_drawn(studies: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from assistant.evaluate.cohort import IMAGE_CONTROLS, NOISE, NORMAL, SWAPPED, Co
 from assistant.evaluate.evaluation import Control, Controls, Evaluation, judge
 from assistant.evaluate.intervals import Estimate
 from assistant.evaluate.telling import told
+from assistant.evaluate.workers import several
 from assistant.labelled import Labelled, from_folder, from_manifest, require
 from encoder.errors import StudyError
 from encoder.features import StudyFeatures
@@ -188,6 +189,17 @@ def test_what_is_encoded_is_encoded_once_and_kept(labelled: Sequence[Labelled], 
     assert len(other.seen) == 12  # other weights, other features
     assert not list(tmp_path.rglob("*.part"))
     assert not any("s0001" in path.read_text(errors="ignore") for path in tmp_path.rglob("*.json"))
+
+
+def test_several_processes_find_what_one_finds(labelled: Sequence[Labelled], cohort: Cohort) -> None:
+    with several(intake, 2) as each:
+        shared = gather(labelled, intake(), controls=80, ablations=60, each=each)
+    assert [m.labels for m in shared.members] == [m.labels for m in cohort.members]
+    for name in (*IMAGE_CONTROLS, *cohort.ablations):
+        arms = ((one.controls | one.ablations)[name] for one in (cohort, shared))
+        for mine, theirs in zip(*arms, strict=True):
+            assert mine.labels == theirs.labels
+            assert mine.features.scores == theirs.features.scores
 
 
 def test_a_changed_study_is_encoded_anew(tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""The work of an evaluation in several processes, each with its own encoder."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from assistant.evaluate.cohort import Each, Intake
+
+CHUNK = 4  # studies that a process takes at a time; the next study's images are often those it needs
+_intake: Intake | None = None
+
+
+@contextmanager
+def several(make: Callable[[], Intake], processes: int) -> Iterator[Each | None]:
+    """`gather`'s `each` in so many processes, started anew (spawn); None for one process. make: can be pickled; called in each of them."""
+    if processes <= 1:
+        yield None
+        return
+    # An executor, not a Pool: a Pool whose processes cannot begin starts new ones for ever.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (make,)) as pool:
+        yield lambda work, items: pool.map(partial(_work, work), items, chunksize=CHUNK)
+
+
+def _begin(make: Callable[[], Intake]) -> None:
+    import torch
+
+    global _intake
+    torch.set_num_threads(1)  # the processes share the cores already
+    _intake = make()
+
+
+def _work(work: Callable[[Intake, Any], Any], item: Any) -> Any:
+    assert _intake is not None
+    return work(_intake, item)

@@ -1,0 +1,59 @@
+"""The benchmark scripts draw what stands in evaluation results, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("matplotlib")
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def figure(value: float | None) -> dict[str, float | None]:
+    return {"value": value, "low": None if value is None else value - 0.05, "high": None if value is None else value + 0.05}
+
+
+def result(folder: Path, name: str, auroc: float) -> Path:
+    headline = {"mean AUROC": figure(auroc), "pooled AUROC": figure(auroc)}
+    controls = {arm: {"figures": {"mean AUROC": figure(0.5)}} for arm in ("noise", "floor")}
+    left = {"studies": 50, "difference": {"pooled AUROC": figure(-0.02)}}
+    none = {"studies": 0, "difference": {"pooled AUROC": figure(None)}}
+    ablations = {"without sequence names": left, "DWI alone": none}
+    beside = {"studies": 60, "difference": {"pooled AUROC": figure(0.01)}}
+    path = folder / name
+    path.write_text(json.dumps({"headline": headline, "controls": controls, "ablations": ablations, "beside": beside}))
+    return path
+
+
+def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, BENCHMARKS / script, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def test_the_curve_of_training_size_is_drawn(tmp_path: Path) -> None:
+    files = [f"{studies}={result(tmp_path, f'{studies}.json', auroc)}" for studies, auroc in ((8000, 0.9), (2000, 0.8))]
+    out = tmp_path / "pictures" / "drawn.svg"
+    done = run("training_size.py", *files, "--out", out)
+    assert done.returncode == 0, done.stderr
+    first = out.read_bytes()
+    assert b"<svg" in first
+    run("training_size.py", *reversed(files), "--out", out)
+    assert out.read_bytes() == first  # in any order, byte for byte
+    wrong = run("training_size.py", "many=nowhere.json")
+    assert wrong.returncode == 1
+    assert "expected STUDIES=FILE.json" in wrong.stderr
+    assert "expected one of mean AUROC, pooled AUROC" in run("training_size.py", *files, "--measure", "kappa").stderr
+
+
+def test_ablations_and_another_encoder_are_drawn(tmp_path: Path) -> None:
+    whole = result(tmp_path, "whole.json", 0.9)
+    done = run("ablations.py", whole, f"larger tokens={whole}", "--out", tmp_path / "drawn.svg")
+    assert done.returncode == 0, done.stderr
+    drawn = (tmp_path / "drawn.svg").read_text()
+    assert "without sequence names (n = 50)" in drawn  # matplotlib names each text in a comment
+    assert "larger tokens (n = 60)" in drawn
+    assert "DWI alone" not in drawn  # not computed: not drawn
+    assert "expected a result" in run("ablations.py", tmp_path / "none.json").stderr
