@@ -98,8 +98,8 @@ def truth(phantom: Phantom) -> Truth:
     if abs(phantom.midline_shift) >= 5:
         levels.append("high")
     if phantom.ventriculomegaly:
-        levels.append("high" if phantom.obstructed else "low" if phantom.atrophy else "medium")
-        if phantom.obstructed or not phantom.atrophy:
+        levels.append("low" if phantom.atrophy else "medium")
+        if not phantom.atrophy:
             referral = tuple(dict.fromkeys((*referral, "neurosurgery")))
     if phantom.atrophy:
         levels.append("low")

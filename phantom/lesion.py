@@ -1,9 +1,8 @@
-"""What a recipe draws with (Scene), what it draws (Lesion), and what else is known of a disease (Recipe)."""
+"""What a recipe draws with (Scene) and what it draws (Lesion)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +38,6 @@ class Lesion:
     name: a diagnosis of the taxonomy. side: "left", "right", "midline", "bilateral". size_mm: largest diameter. count: number of foci.
     enhancement: "none", "ring", "solid", "patchy". visible_on: weightings that show it where they were acquired.
     edema: a visible oedema goes with it (its mask is labelled "edema"). stage: such as "acute", "old"; "" where it does not apply.
-    dams: mm by which the ventricles' walls move out because it obstructs the way of the fluid.
     """
 
     name: str
@@ -56,7 +54,6 @@ class Lesion:
     referral: tuple[str, ...] = ()
     priority: str = "medium"
     regions: tuple[str, ...] = ()
-    dams: float = 0.0
 
     def parts_of(self, label: str) -> tuple[Part, ...]:
         """The parts of one mask."""
@@ -65,16 +62,12 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Scene:
-    """A head to draw a lesion into: random numbers, the head's backward field, the side (+1 the patient's left), the patient's age.
-
-    growth: how many times its first size a lesion has now; the same random numbers then draw the same lesion, larger or smaller.
-    """
+    """A head to draw a lesion into: random numbers, the head's backward field, the side (+1 the patient's left), the patient's age."""
 
     rng: np.random.Generator
     backward: Grid
     sign: int
     age: int
-    growth: float = 1.0
 
     @property
     def side(self) -> str:
@@ -83,7 +76,7 @@ class Scene:
 
     def other_side(self) -> Scene:
         """The same scene on the other side."""
-        return replace(self, sign=-self.sign)
+        return Scene(self.rng, self.backward, -self.sign, self.age)
 
     def pick(self, regions: tuple[str, ...], tissue: str = "white", least: float = 0.6) -> Point:
         """A random point of the head on this side, in one of the regions, LPS mm."""
@@ -117,10 +110,6 @@ class Scene:
         """A uniform number."""
         return float(self.rng.uniform(low, high))
 
-    def size(self, low: float, high: float) -> float:
-        """A uniform number that grows with the lesion: radii, thicknesses, reaches, mm."""
-        return self.between(low, high) * self.growth
-
     def chance(self, probability: float) -> bool:
         """Whether something with this probability happens."""
         return bool(self.rng.random() < probability)
@@ -128,20 +117,6 @@ class Scene:
     def one_of(self, *choices: str) -> str:
         """One of the choices, evenly."""
         return choices[int(self.rng.integers(len(choices)))]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One disease. ages: typical range in years. female: share of women. goes_with: what may be drawn beside it (incidental or old).
-
-    indication: what often brings such a patient.
-    """
-
-    draw: Callable[[Scene], Lesion]
-    ages: tuple[int, int]
-    female: float = 0.5
-    goes_with: tuple[str, ...] = ()
-    indication: str = "headache"
 
 
 def towards(start: Point, end: Point, mm: float) -> Point:

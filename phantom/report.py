@@ -10,7 +10,7 @@ import numpy as np
 from phantom.groundtruth import Finding, truth
 from phantom.signal import Weighting
 from phantom.study import WIDE_VENTRICLES, Phantom
-from phantom.wordings import NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION, WORDINGS
+from phantom.wording import NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION, WORDINGS
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 RESTRICTING = {"large_vessel_stroke", "lacunar_stroke", "brain_abscess", "lymphoma", "intracranial_hemorrhage", "subdural_hematoma"}

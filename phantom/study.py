@@ -46,6 +46,24 @@ INDICATIONS = (
     "rule out intracranial lesion",
     "neurological deficit",
 )
+OFTEN = {
+    "high_grade_glioma": "seizure",
+    "low_grade_glioma": "seizure",
+    "lymphoma": "confusion",
+    "brain_metastasis": "headache",
+    "meningioma": "headache",
+    "schwannoma": "hearing loss",
+    "pituitary_adenoma": "visual disturbance",
+    "brain_abscess": "headache",
+    "large_vessel_stroke": "weakness",
+    "lacunar_stroke": "weakness",
+    "intracranial_hemorrhage": "weakness",
+    "subdural_hematoma": "confusion",
+    "cavernoma": "seizure",
+    "multiple_sclerosis": "numbness",
+    "small_vessel_disease": "memory problems",
+    "arachnoid_cyst": "headache",
+}
 
 
 @dataclass(frozen=True)
@@ -103,11 +121,6 @@ class Phantom:
         return self.anatomy.ventricles >= WIDE_VENTRICLES
 
     @property
-    def obstructed(self) -> bool:
-        """Whether a lesion keeps the fluid from leaving wide ventricles."""
-        return self.ventriculomegaly and any(lesion.dams for lesion in self.lesions)
-
-    @property
     def atrophy(self) -> bool:
         """Whether the sulci are wide enough to be reported."""
         return self.anatomy.sulci >= WIDE_SULCI
@@ -149,7 +162,6 @@ def sample(
         second = companion or (_companion(which, main) if diagnosis is None else None)
         if second:
             lesions.append(_draw(COMPANIONS[second], Scene(disease, backward, _sign(disease), patient.age)))
-    head = replace(head, ventricles=head.ventricles + max((lesion.dams for lesion in lesions), default=0.0))
     chosen = style or draw_style(acquisition)
     if drop:
         chosen = replace(chosen, series=tuple(plan for plan in chosen.series if plan.sequence.weighting not in drop))
@@ -205,8 +217,8 @@ def _head(rng: np.random.Generator, patient: Patient, main: str) -> Anatomy:
 
 def _indication(rng: np.random.Generator, main: str) -> str:
     """Mostly what any patient may have; in one of four what the disease often brings."""
-    if main in RECIPES and rng.random() < 0.25:
-        return RECIPES[main].indication
+    if main in OFTEN and rng.random() < 0.25:
+        return OFTEN[main]
     return str(rng.choice(INDICATIONS))
 
 

@@ -56,13 +56,13 @@ class AdapterConfig:
     rank: int = 32
     alpha: int = 64
     length: int = 8
-    batch: int = 16
+    batch: int = 4
     rate: float = 2e-3
     noise: float = 0.4  # of the features, in their own standard deviations
     hint: float = 0.1  # weight of the loss that keeps the soft prompt near the names' own embeddings
     warm_up_steps: int = 400
-    minutes: float = 40.0  # or `steps`, whichever is over first
-    steps: int = 3000
+    minutes: float = 25.0  # or `steps`, whichever is over first
+    steps: int = 12000
     held_out: float = 0.06
     seed: int = 0
 

@@ -48,23 +48,16 @@ MEASURED = 350  # studies whose statistics stand for the training distribution: 
 class Recipe:
     """Sizes of the demo training; the defaults made the shipped weights. Steps or minutes, whichever is over first, end a stage."""
 
-    training_studies: int = 3600  # each with its mirror image
-    calibration_studies: int = 600
+    training_studies: int = 2040  # each with its mirror image
+    calibration_studies: int = 340
     indexed_studies: int = 304
     first_training_seed: int = 1_000_000
     first_calibration_seed: int = 2_000_000
     first_indexed_seed: int = 3_000_000
     tokenizer_steps: int = 1600
-    tokenizer_minutes: float = 10.0
-    encoder_steps: int = 2400
-    encoder_minutes: float = 120.0
-    encoder_batch: int = 64
-    encoder_rate: float = 2e-3
-
-    @property
-    def plan(self) -> Plan:
-        """How the encoder is trained."""
-        return Plan(self.encoder_minutes, self.encoder_steps, self.encoder_batch, self.encoder_batch, self.encoder_rate)
+    tokenizer_minutes: float = 7.0
+    encoder_steps: int = 4000
+    encoder_minutes: float = 78.0
 
 
 @dataclass(frozen=True)
@@ -136,7 +129,8 @@ def train_demo_encoder(recipe: Recipe, where: Stages, out: Path) -> Encoder:
     model.towers.tokenizer.load_state_dict(tokenizer.state_dict())
     reports = _reports(where.encoder / "reports.json", corpus.studies)
     tower = build_text_tower((sentence for wordings in reports for w in wordings for sentence in w), config.study.out)
-    train_encoder(model, tower, corpus, reports, recipe.plan, where.encoder / "checkpoint.safetensors")
+    plan = Plan(recipe.encoder_minutes, recipe.encoder_steps)
+    train_encoder(model, tower, corpus, reports, plan, where.encoder / "checkpoint.safetensors")
     held_out, held_out_statistics = load_corpus(calibration, where.rows, device)
     provenance = {"made_by": "prima train demo", "trained_on": STATEMENT, "licence": "MIT", "recipe": asdict(recipe)}
     some = statistics[:: 2 * max(1, len(statistics) // (2 * MEASURED))]  # every second is a mirror image

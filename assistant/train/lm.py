@@ -52,12 +52,12 @@ class LMConfig:
     heads: int = 4
     inner: int = 704
     context: int = 2048
-    batch: int = 16384  # tokens, padding included
+    batch: int = 2048  # tokens, padding included
     drilled_first: float = 0.3  # of the time, only drills
     drilled: float = 0.25
     rate: float = 3e-3
-    minutes: float = 60.0  # or `steps`, whichever is over first
-    steps: int = 2200
+    minutes: float = 20.0  # or `steps`, whichever is over first
+    steps: int = 6000
     seed: int = 20_000_000
 
     def progress(self, spent: float, step: int) -> float:

@@ -27,7 +27,7 @@ from encoder.features import Localisation, Score, StudyFeatures
 from encoder.study import Context, Plane, Series, Side, Study, Weighting
 from index.case import Case, Neighbour, ReportSections
 from phantom.atlas import REGIONS
-from phantom.wordings import WORDINGS
+from phantom.wording import WORDINGS
 from prompts import diagnoses
 from prompts.diagnoses import Diagnosis, Kind
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from phantom import atlas
-from phantom.lesion import ALL, Lesion, Part, Recipe, Scene, towards
+from phantom.lesion import ALL, Lesion, Part, Scene, towards
 from phantom.shape import Blob, Crescent, Mass, Point
 from phantom.signal import Weighting
 
@@ -172,12 +172,3 @@ def subdural_hematoma(scene: Scene) -> Lesion:
         referral=("neurosurgery",),
         priority="high" if stage == "acute" or thickness > 11 else "medium",
     )
-
-
-RECIPES = {
-    "meningioma": Recipe(meningioma, (40, 80), 0.68, ("small_vessel_disease",), indication="headache"),
-    "schwannoma": Recipe(schwannoma, (35, 68), 0.5, ("small_vessel_disease", "arachnoid_cyst"), indication="hearing loss"),
-    "pituitary_adenoma": Recipe(pituitary_adenoma, (25, 70), 0.5, ("small_vessel_disease",), indication="visual disturbance"),
-    "subdural_hematoma": Recipe(subdural_hematoma, (50, 90), 0.38, ("small_vessel_disease",), indication="confusion"),
-    "arachnoid_cyst": Recipe(arachnoid_cyst, (18, 70), 0.42, indication="headache"),
-}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phantom.lesion import FLUID, Lesion, Part, Recipe, Scene
+from phantom.lesion import FLUID, Lesion, Part, Scene
 from phantom.shape import Blob
 from phantom.signal import Weighting
 
@@ -47,8 +47,3 @@ def multiple_sclerosis(scene: Scene) -> Lesion:
         priority="medium",
         regions=("frontal lobe", "parietal lobe"),
     )
-
-
-RECIPES = {
-    "multiple_sclerosis": Recipe(multiple_sclerosis, (20, 52), 0.7, ("arachnoid_cyst",), indication="numbness"),
-}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phantom.lesion import ALL, FLUID, Lesion, Part, Recipe, Scene, jitter, towards
+from phantom.lesion import ALL, FLUID, Lesion, Part, Scene, jitter, towards
 from phantom.shape import Blob, Mass
 from phantom.signal import Weighting
 
@@ -174,12 +174,3 @@ def lymphoma(scene: Scene) -> Lesion:
         referral=("neuro-oncology", "haematology", "neurosurgery"),
         priority="high",
     )
-
-
-RECIPES = {
-    "high_grade_glioma": Recipe(high_grade_glioma, (45, 78), 0.42, ("small_vessel_disease",), indication="seizure"),
-    "low_grade_glioma": Recipe(low_grade_glioma, (20, 48), 0.45, ("arachnoid_cyst",), indication="seizure"),
-    "lymphoma": Recipe(lymphoma, (52, 80), 0.45, ("small_vessel_disease",), indication="confusion"),
-    "brain_metastasis": Recipe(brain_metastasis, (45, 80), 0.5, ("small_vessel_disease",), indication="headache"),
-    "brain_abscess": Recipe(brain_abscess, (18, 70), 0.4, indication="headache"),
-}

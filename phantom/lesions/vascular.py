@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from phantom.lesion import ALL, FLUID, Lesion, Part, Recipe, Scene, jitter
+from phantom.lesion import ALL, FLUID, Lesion, Part, Scene, jitter
 from phantom.shape import Blob, Mass, Shape, VentricleRim, Wedge
 from phantom.signal import Weighting
 
@@ -181,18 +181,3 @@ def cavernoma(scene: Scene) -> Lesion:
         referral=("neurosurgery",),
         priority="medium" if region == "brainstem" else "low",
     )
-
-
-RECIPES = {
-    "large_vessel_stroke": Recipe(large_vessel_stroke, (50, 88), 0.48, ("small_vessel_disease", "meningioma"), indication="weakness"),
-    "lacunar_stroke": Recipe(lacunar_stroke, (50, 85), 0.48, ("small_vessel_disease",), indication="weakness"),
-    "intracranial_hemorrhage": Recipe(intracranial_hemorrhage, (50, 85), 0.46, ("small_vessel_disease",), indication="weakness"),
-    "small_vessel_disease": Recipe(
-        small_vessel_disease,
-        (55, 88),
-        0.5,
-        ("meningioma", "arachnoid_cyst", "schwannoma", "old large_vessel_stroke"),
-        indication="memory problems",
-    ),
-    "cavernoma": Recipe(cavernoma, (18, 65), 0.52, ("meningioma",), indication="seizure"),
-}

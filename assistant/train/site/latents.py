@@ -35,7 +35,7 @@ class Tokenise:
         return {"rows": rows}
 
     def _rows(self, cut: CutStudy, index: NDArray[np.int64], plane: int) -> torch.Tensor:
-        tokens = torch.from_numpy(as_tokens(cut.values[index], plane))[:, None].to(self.processes.device)
+        tokens = as_tokens(torch.from_numpy(cut.values[index]).to(self.processes.device), plane)[:, None]
         with self.processes.autocast(self.tokenizer):
             latents = self.tokenizer.encode(tokens).float()
         return token_rows(latents, torch.from_numpy(cut.positions[index]), plane, self.spec)

@@ -136,7 +136,7 @@ class TokenizerLearner:
             planes, swapped = rng.integers(3, size=len(planes), dtype=np.uint8), rng.random(len(planes)) < 0.5
             values = np.where(swapped[:, None, None, None], values.swapaxes(2, 3), values)
         for plane in np.unique(planes):
-            yield torch.from_numpy(as_tokens(values[planes == plane], int(plane)))[:, None].to(self.processes.device)
+            yield as_tokens(torch.from_numpy(values[planes == plane]).to(self.processes.device), int(plane))[:, None]
 
 
 def _reconstruction_loss(reconstruction: Tensor, x: Tensor) -> Tensor:
