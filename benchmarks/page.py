@@ -2,7 +2,7 @@
 
 Starts the demo in a fresh state folder and visits it once in Chromium: seconds from the command to "listens", from there to a page that
 can be used, from opening to the first image, from the button to the draft's first words; memory of page and worker before and after use;
-seconds from a citation to the cited case's full study. The first visit finds no study read and no model loaded, as after an installation.
+seconds from a citation to the cited case's full study. The command finds no study made and no model loaded, as after an installation.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import sys
+from collections.abc import Callable
 
 import uvicorn
 
@@ -13,20 +15,30 @@ from assistant.errors import UsageError
 from assistant.site import Site
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PATIENCE = 120.0  # seconds after which the address is told all the same: the page itself says what it still waits for
+LOOK = 0.2  # seconds between looks whether it is ready
 
 
 class Server(uvicorn.Server):
-    """A server that prints its address once it listens."""
+    """A server that prints its address once it listens and is `ready`: who opens it then need not wait."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], bool]) -> None:
+        super().__init__(config)
+        self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """uvicorn's hook."""
         await super().startup(sockets)
-        if self.started:
+        waited = 0.0
+        while self.started and not self.should_exit and waited < PATIENCE and not self._ready():
+            await asyncio.sleep(LOOK)
+            waited += LOOK
+        if self.started and not self.should_exit:
             print(f"Prima listens on http://{self.config.host}:{self.config.port} (Ctrl-C ends it)", flush=True)
 
 
-def run(site: Site, *, host: str, port: int) -> None:
-    """Serves the site's page until Ctrl-C; raises UsageError where the port is taken."""
+def run(site: Site, *, host: str, port: int, ready: Callable[[], bool] = lambda: True) -> None:
+    """Serves the site's page until Ctrl-C, and tells its address when it is `ready`; raises UsageError where the port is taken."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="page: %(levelname)s %(name)s: %(message)s")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -41,4 +53,5 @@ def run(site: Site, *, host: str, port: int) -> None:
         )
     print("Starting the page …", file=sys.stderr, flush=True)
     app = create_app(site, port, host)
-    Server(uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=2)).run()
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    Server(config, ready).run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,10 +33,19 @@ def demo(
     from assistant.site import Site, default_state
 
     site = Site.at(state or default_state().with_name("demo"), demo=True)
-    database = Database.open(site.database)
+    database, began = Database.open(site.database), time.time()
     shelve(site, database)
+    run(site, host="127.0.0.1", port=port, ready=lambda: ready(database, began))
     database.close()
-    run(site, host="127.0.0.1", port=port)
+
+
+def ready(database: Database, since: float) -> bool:
+    """Whether the worker that was started `since` then has its models open, and the first study can be looked at."""
+    from assistant import studies
+
+    sign = studies.worker_sign(database)
+    first, *_ = studies.everyones(database)
+    return sign is not None and sign.beat >= since and sign.models != "loading" and first.state in ("ready", "failed")
 
 
 def shelve(site: Site, database: Database) -> None:
