@@ -153,7 +153,8 @@ def answers_seen(page: Any) -> list[str]:
 
 
 def _letters(text: str) -> str:
-    return re.sub(r"[\W_]", "", re.sub(r"\]\([^)]*\)", "", text))
+    """Without where links lead to and the numbers of lists, which the page makes itself."""
+    return re.sub(r"[\W_]", "", re.sub(r"\]\([^)]*\)|^\d+\. ", "", text, flags=re.M))
 
 
 @contextmanager
