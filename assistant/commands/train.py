@@ -108,8 +108,10 @@ def _asked(
 
     try:
         yield tell
-    finally:
-        stop()
+    except BaseException:
+        stop(failed=True)
+        raise
+    stop()
 
 
 @app.command()

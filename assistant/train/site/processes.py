@@ -117,7 +117,12 @@ def start(device: str | None = None, precision: Asked = "auto") -> Processes:
     return Processes(rank, size, place, precision)
 
 
-def stop() -> None:
-    """Leave the group, so that no process waits for one that has ended."""
+def stop(*, failed: bool = False) -> None:
+    """Leave the group, so that no process waits for one that has ended; unless one failed, together.
+
+    A process that tears its connections down while another still uses them is at times aborted by gloo.
+    """
     if distributed.is_available() and distributed.is_initialized():
+        if not failed:
+            distributed.barrier()
         distributed.destroy_process_group()
