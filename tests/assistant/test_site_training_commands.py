@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from assistant.cli import app, main
 from assistant.errors import UsageError
+from assistant.labelled import from_manifest
 from assistant.train.site import cache
 from assistant.train.site.heads import pooled
 from assistant.train.site.manifest import read_manifest
@@ -173,6 +174,19 @@ def test_a_wrong_cell_is_told_with_its_line(column: str, value: str, told: str, 
         read_manifest(tmp_path / "manifest.csv")
 
 
+def test_a_report_may_stand_in_a_file_and_a_long_one_is_no_name_of_a_file(tmp_path: Path) -> None:
+    """A path was trained on as if it were the report; `prima label --studies` writes such lists."""
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "report.txt").write_text("A mass.\n")
+    for said, wanted in (("s/report.txt", "A mass."), (long := "No mass. " * 40, long.strip())):
+        write_table(tmp_path / "m.csv", [{"path": "s", "report": said}])
+        assert read_manifest(tmp_path / "m.csv", reports=True)[0].report == wanted
+    (tmp_path / "s" / "report.txt").write_bytes(b"\xff\xfe")
+    write_table(tmp_path / "m.csv", [{"path": "s", "report": "s/report.txt"}])
+    with pytest.raises(UsageError, match=r"line 2: .*UTF-8"):
+        read_manifest(tmp_path / "m.csv", reports=True)
+
+
 def test_cells_may_say_that_nothing_is_known(tmp_path: Path) -> None:
     for name in "st":
         (tmp_path / name).mkdir()
@@ -181,6 +195,8 @@ def test_cells_may_say_that_nothing_is_known(tmp_path: Path) -> None:
     unknown, normal = read_manifest(tmp_path / "m.csv")
     assert (unknown.labels, unknown.referral, unknown.priority) == (None, None, None)
     assert (normal.labels, normal.referral, normal.priority) == (frozenset(), frozenset(), None)
+    unknown, normal = (one.diagnoses for one in from_manifest(tmp_path / "m.csv"))  # as `prima probe` and `prima calibrate` read the list
+    assert (unknown, normal) == (None, frozenset())
     with pytest.raises(UsageError, match="column report"):
         read_manifest(tmp_path / "m.csv", reports=True)
 
