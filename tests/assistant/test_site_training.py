@@ -201,6 +201,8 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None
 def test_a_loss_that_is_no_number_ends_the_run_with_a_word(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="lower the rate"):
         train(Scripted([1.0], step_loss=float("nan")), short(small_config().clip.schedule, 2, 1), run_of(tmp_path), ALONE)
+    with pytest.raises(UsageError, match="step 2: expected a finite validation loss"):
+        train(Scripted([float("nan")]), short(small_config().clip.schedule, 2, 1), run_of(tmp_path), ALONE)
 
 
 def test_the_rate_warms_up_and_anneals() -> None:

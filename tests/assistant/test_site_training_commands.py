@@ -187,6 +187,36 @@ def test_a_report_may_stand_in_a_file_and_a_long_one_is_no_name_of_a_file(tmp_pa
         read_manifest(tmp_path / "m.csv", reports=True)
 
 
+def test_reading_in_processes_gives_the_same_studies(hospital: Path, tmp_path: Path) -> None:
+    entries, spec = read_manifest(hospital / "manifest.csv"), small_config().network.patch
+
+    def keep(cut: cache.CutStudy) -> dict[str, np.ndarray]:
+        return {"values": cut.values}
+
+    for workers in (0, 2):
+        cache.fill(tmp_path / str(workers), entries, spec, keep, workers)
+    alone, together = (cache.opened(tmp_path / str(workers), entries) for workers in (0, 2))
+    assert together[1] == alone[1]
+    for one, other in zip(alone[0], together[0], strict=True):
+        assert (one.names, one.lengths, one.patient) == (other.names, other.lengths, other.patient)
+        np.testing.assert_array_equal(one.arrays()["values"], other.arrays()["values"])
+
+
+def test_reading_goes_little_ahead_and_a_killed_process_is_told() -> None:
+    """All that was cut piled up in memory where tokenising is slower; a Pool waited for ever for a process that was killed."""
+    drawn: list[Path] = []
+
+    def paths() -> Iterator[Path]:
+        for k in range(40):
+            drawn.append(Path(f"s{k}"))
+            yield drawn[-1]
+
+    assert next(cache._mapped(os.fspath, paths(), 2)) == "s0"
+    assert len(drawn) == 5
+    with pytest.raises(UsageError, match="lower --workers"):
+        list(cache._mapped(os._exit, [9], 1))  # type: ignore[arg-type, list-item]
+
+
 def test_cells_may_say_that_nothing_is_known(tmp_path: Path) -> None:
     for name in "st":
         (tmp_path / name).mkdir()
