@@ -141,6 +141,16 @@ def test_training_can_begin_with_weights_that_are_there(hospital: Path) -> None:
     assert not (hospital / "further" / "runs" / "names").exists()
 
 
+def test_one_study_for_validation_is_too_few_to_tell_apart(hospital: Path, tmp_path: Path) -> None:
+    """Its loss was 0 from the first validation on, so that the first weights were kept as the best."""
+    rows = [{**row, "path": str(hospital / row["path"])} for row in rows_of(hospital / "manifest.csv")]
+    write_table(tmp_path / "manifest.csv", [row for row in rows if row["patient"] != "p5"])
+    shutil.copy(hospital / "small.json", tmp_path)
+    shutil.copytree(hospital / "work" / "tokenizer", tmp_path / "work" / "tokenizer")
+    with pytest.raises(UsageError, match="for validation"):
+        train(tmp_path, "encoder")
+
+
 def test_another_configuration_is_refused_until_a_restart_is_asked_for(hospital: Path, tmp_path: Path) -> None:
     shutil.copytree(hospital / "work", tmp_path / "work")
     config = small_config()
@@ -265,8 +275,9 @@ def run(*words: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProc
 
 def begun_like(hospital: Path, work: str) -> None:
     """The tokenizer, and the untrained text tower: equal texts give vocabularies that differ from process to process (tokenizers 0.22)."""
-    for part in ("tokenizer", "runs/encoder/text"):
-        shutil.copytree(hospital / "work" / part, hospital / work / part)
+    done = hospital / "work"
+    for part in (done / "tokenizer", *(done / "runs" / "encoder").glob("text-*")):
+        shutil.copytree(part, hospital / work / part.relative_to(done))
 
 
 def test_two_processes_train_together(hospital: Path) -> None:

@@ -129,15 +129,23 @@ def train_encoder(request: Request, text_tower: Path | None = None, start: Path 
     training, validation = (Studies(side, config.clip, config.seed, processes.device) for side in (corpus.training, corpus.validation))
     for schedule in (config.names.schedule, config.clip.schedule):  # too few studies for a step: better told now than after hours
         training.drawn(0, schedule.batch * schedule.accumulate * processes.size)
+    step = config.clip.schedule.batch * config.clip.schedule.accumulate * processes.size
+    if min(step, len(corpus.validation)) < 2:
+        raise UsageError(
+            f"Expected two studies or more in a step and for validation, since one alone cannot be mistaken for another; "
+            f"found {step} and {len(corpus.validation)}."
+        )
     fingerprint = _fingerprint(request, corpus, config.clip, config.names, config.text, config.network, sources, str(text_tower))
     run = request.run("encoder", fingerprint)
     if start is None and config.names.schedule.steps:
         _names(request, config, corpus, towers, fingerprint)
-    seed_tower = run.folder / "text"
+    source, width = _text_source(text_tower, start), config.network.study.out
+    # Named by what it is made of: a run that was killed before its first checkpoint may be given another tower.
+    seed_tower = run.folder / f"text-{key_of(asdict(config.text), width, source, corpus.key)}"
     torch.manual_seed(config.seed)  # whatever ran before, or was already done
     if processes.first:
         reports = [one.entry.report for one in corpus.training]
-        begin_text_tower(seed_tower, config.text, reports, config.network.study.out, _text_source(text_tower, start))
+        begin_text_tower(seed_tower, config.text, reports, width, source)
     processes.together(None)
     torch.manual_seed(config.seed)
     pair = Pair(towers, open_text_tower(seed_tower))
@@ -145,7 +153,8 @@ def train_encoder(request: Request, text_tower: Path | None = None, start: Path 
     out = request.work / "encoder"
     if processes.first:
         settings = {name: asdict(getattr(config, name)) for name in ("clip", "names", "text", "network")}
-        card = _card(request, "encoder", corpus, progress, sources, settings, ("No heads: `prima train heads` adds scores.",))
+        began = {**sources, **({"text_tower": text_tower.name} if text_tower else {})}  # a card holds no path
+        card = _card(request, "encoder", corpus, progress, began, settings, ("No heads: `prima train heads` adds scores.",))
 
         def also(draft: Path) -> None:
             save_text_tower(pair.text.cpu(), draft / "text")
@@ -232,7 +241,7 @@ def _latents(request: Request, entries: Sequence[Entry], towers: Towers, network
 
 def _towers(request: Request, start: Path | None) -> tuple[Towers, EncoderConfig, dict[str, str]]:
     """The towers as training finds them, with their sizes, and digests of what they began with."""
-    from assistant.train.site.clip import quiet_registers
+    from assistant.train.encoder import quiet_registers
     from encoder.released import open_released
 
     if start is not None:
