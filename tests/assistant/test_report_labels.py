@@ -185,7 +185,7 @@ def test_a_folder_is_checked_against_its_truth(tmp_path: Path) -> None:
 def test_a_language_model_that_answers_nothing_of_use_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "report.txt").write_text(RING)
-    said = json.loads(run("label", "--studies", tmp_path, "--explain", "--llm", save_tiny(tmp_path / "lm"), "--json"))
+    said = json.loads(run("label", "--studies", tmp_path, "--llm", save_tiny(tmp_path / "lm"), "--json"))
     assert said["studies"][0]["uncertain"] == ["brain_abscess", "brain_metastasis"]
 
 
