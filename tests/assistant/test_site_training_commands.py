@@ -151,6 +151,27 @@ def test_one_study_for_validation_is_too_few_to_tell_apart(hospital: Path, tmp_p
         train(tmp_path, "encoder")
 
 
+@pytest.mark.parametrize(("stage", "result"), [("tokenizer", "tokenizer"), ("encoder", "encoder"), ("heads", "prima")])
+def test_a_folder_that_is_no_result_is_not_replaced(stage: str, result: str, hospital: Path) -> None:
+    """`--work .` in a checkout of this project would have deleted its package `encoder`."""
+    kept = hospital / f"other-{stage}" / result / "own.py"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    with pytest.raises(UsageError, match="another --work"):
+        train(hospital, stage, work=f"other-{stage}")
+    assert kept.exists()
+
+
+def test_damaged_weights_are_replaced(hospital: Path, tmp_path: Path) -> None:
+    shutil.copytree(hospital / "work", tmp_path / "work")
+    shutil.copy(hospital / "small.json", tmp_path)
+    table = [{**row, "path": str(hospital / row["path"])} for row in rows_of(hospital / "manifest.csv")]
+    write_table(tmp_path / "manifest.csv", table)
+    (tmp_path / "work" / "prima" / "towers.safetensors").write_bytes(b"half")
+    train(tmp_path, "heads", "--restart")
+    open_released(tmp_path / "work" / "prima", verify=True)
+
+
 def test_another_configuration_is_refused_until_a_restart_is_asked_for(hospital: Path, tmp_path: Path) -> None:
     shutil.copytree(hospital / "work", tmp_path / "work")
     config = small_config()
