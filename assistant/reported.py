@@ -94,13 +94,12 @@ def text_of(home: Path, cell: str, where: str) -> str:
 
 def visible(truth: Mapping[str, object]) -> frozenset[str]:
     """The names of a phantom's truth that its report can know of: what no acquired series shows is left out; children make parents true."""
-    findings = truth.get("findings", ())
-    assert isinstance(findings, list | tuple)
+    findings, diagnoses = truth.get("findings", ()), truth["diagnoses"]
+    if not isinstance(findings, list | tuple) or not isinstance(diagnoses, list | tuple):
+        raise TypeError("findings and diagnoses are lists")
     hidden = {finding["name"] for finding in findings if not finding["visible_on"]} - {
         finding["name"] for finding in findings if finding["visible_on"]
     }
-    diagnoses = truth["diagnoses"]
-    assert isinstance(diagnoses, list | tuple)
     return diagnoses_of({*diagnoses, *(finding["name"] for finding in findings)} - hidden)
 
 
@@ -156,7 +155,7 @@ def _stated(truth: Path) -> frozenset[str] | None:
         return None
     try:
         return visible(json.loads(truth.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{truth}: expected the truth that `prima phantom` writes, found {type(error).__name__}: {error}.") from error
 
 

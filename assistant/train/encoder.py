@@ -84,7 +84,7 @@ class Corpus:
     @cached_property
     def diseased(self) -> NDArray[np.bool_]:
         """Whether each token holds a lesion."""
-        found: NDArray[np.bool_] = self.lesions.any(1).cpu().numpy()
+        found: NDArray[np.bool_] = self.lesions.any(1).bool().cpu().numpy()  # `any` of uint8 is uint8
         return found
 
     def _some(self, tokens: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
