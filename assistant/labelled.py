@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from assistant.errors import UsageError
 from prompts.diagnoses import PRIORITIES, load, taxonomy_name
 
-LONGEST_PATH = 500  # characters; a longer cell is a report, not the path to one
+UNLABELLED = "?"  # a cell that says that nothing is known
 Label = Literal["diagnoses", "referral", "priority"]
 
 
@@ -48,7 +49,7 @@ def from_manifest(manifest: Path) -> tuple[Labelled, ...]:
     """Rows of a CSV: path; labels (or diagnoses: main first) and referral, separated by ;, priority, age, sex, vendor, field_strength
     (tesla), site, patient and report (text or a path) where there are such columns. Paths are relative to the file.
 
-    An empty cell of labels means a study without any of the diagnoses, an empty cell of another column that nothing is known.
+    An empty cell of labels means a study without any of the diagnoses, an empty cell of another column, or `?`, that nothing is known.
     Raises UsageError, naming the line, for what cannot be read.
     """
     try:
@@ -115,7 +116,8 @@ def _true(path: Path) -> Labelled:
 
 
 def _row(manifest: Path, where: str, row: Mapping[str, str]) -> Labelled:
-    if not row["path"]:
+    row = {name: cell for name, cell in row.items() if cell != UNLABELLED}
+    if not row.get("path"):
         raise UsageError(f"{where}: expected a path, found none.")
     stated = row["labels"].split(";") if "labels" in row else None
     return Labelled(
@@ -130,14 +132,15 @@ def _row(manifest: Path, where: str, row: Mapping[str, str]) -> Labelled:
         _number(where, "a field strength in tesla", row.get("field_strength")),
         row.get("site") or None,
         row.get("patient") or None,
-        _report(manifest, row.get("report", "")),
+        str(report_file(manifest.parent, row.get("report", "")) or row.get("report", "")) or None,
     )
 
 
-def _report(manifest: Path, said: str) -> str | None:
-    """The text itself, or a path that holds from here."""
-    named = said and "\n" not in said and len(said) < LONGEST_PATH and (manifest.parent / said).is_file()
-    return str(manifest.parent / said) if named else said or None
+def report_file(home: Path, cell: str) -> Path | None:
+    """The file that a cell of a column report names, from `home`; None where the cell is the report itself."""
+    named = home / cell
+    # os.path: a report in one line is often longer than a name may be, where pathlib raises (Python 3.11).
+    return named if "\n" not in cell and os.path.isfile(named) else None
 
 
 def _column(name: str) -> str:

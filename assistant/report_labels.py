@@ -80,7 +80,7 @@ class ReportLabels:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How the labels of many reports agree with the truth, for one name. missed, invented: example sentences or paths."""
+    """How the labels of many reports agree with the truth, for one name, in reports. uncertain: left open and not stated."""
 
     name: str
     right: int

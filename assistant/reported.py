@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from assistant.errors import UsageError
-from assistant.labelled import LONGEST_PATH, Labelled, diagnoses_of
+from assistant.labelled import Labelled, diagnoses_of, report_file
 from index.sections import HEADING, split
 
 # Lines of a text without headings that speak of the request, the protocol or the comparison, not of the images.
@@ -77,30 +77,29 @@ def from_folder(folder: Path) -> tuple[Reported, ...]:
     found = sorted(folder.rglob("report.txt"))
     if not found:
         raise UsageError(f"{folder}: expected study folders with report.txt, found none. Is it the folder above the studies?")
-    return tuple(Reported(path.parent, path.read_text(encoding="utf-8"), truth=_stated(path.with_name("truth.json"))) for path in found)
+    return tuple(Reported(path.parent, _read(path, str(path)), truth=_stated(path.with_name("truth.json"))) for path in found)
 
 
 def report_of(study: Labelled) -> str:
     """The report that the list names, or report.txt in the study's folder. Raises UsageError where there is none."""
-    said = study.report
-    if said is not None and ("\n" in said or len(said) > LONGEST_PATH or not Path(said).is_file()):
-        return said
-    path = Path(said) if said is not None else study.path / "report.txt"
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{study.path}: expected its report (a column report in the list, or report.txt), found none: {error}.") from error
+    where = f"{study.path} (a column report in the list, or report.txt)"
+    return _read(study.path / "report.txt", where) if study.report is None else text_of(Path(), study.report, where)
+
+
+def text_of(home: Path, cell: str, where: str) -> str:
+    """The report that a cell of a column report holds or names, from `home`. Raises UsageError, saying where, unless it is text."""
+    file = report_file(home, cell)
+    return cell if file is None else _read(file, where)
 
 
 def visible(truth: Mapping[str, object]) -> frozenset[str]:
     """The names of a phantom's truth that its report can know of: what no acquired series shows is left out; children make parents true."""
-    findings = truth.get("findings", ())
-    assert isinstance(findings, list | tuple)
+    findings, diagnoses = truth.get("findings", ()), truth["diagnoses"]
+    if not isinstance(findings, list | tuple) or not isinstance(diagnoses, list | tuple):
+        raise TypeError("findings and diagnoses are lists")
     hidden = {finding["name"] for finding in findings if not finding["visible_on"]} - {
         finding["name"] for finding in findings if finding["visible_on"]
     }
-    diagnoses = truth["diagnoses"]
-    assert isinstance(diagnoses, list | tuple)
     return diagnoses_of({*diagnoses, *(finding["name"] for finding in findings)} - hidden)
 
 
@@ -138,11 +137,17 @@ def _listed(manifest: Path, number: int, row: dict[str, str]) -> Reported:
     report = row["report"].strip()
     if not row["path"].strip() or not report:
         raise UsageError(f"{manifest}, line {number}: expected a path and a report, found {row['path']!r} and {report[:40]!r}.")
-    if "\n" not in report and len(report) < LONGEST_PATH and (manifest.parent / report).is_file():
-        row = {**row, "report": str(manifest.parent / report)}
-        report = (manifest.parent / report).read_text(encoding="utf-8")
+    if file := report_file(manifest.parent, report):
+        row, report = {**row, "report": str(file)}, _read(file, f"{manifest}, line {number}")
     truth = diagnoses_of(row["labels"].split(";")) if "labels" in row else None
     return Reported(manifest.parent / row["path"].strip(), report, row, truth)
+
+
+def _read(path: Path, where: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{where}: expected its report as text in UTF-8, found {path}: {error}.") from error
 
 
 def _stated(truth: Path) -> frozenset[str] | None:
@@ -150,7 +155,7 @@ def _stated(truth: Path) -> frozenset[str] | None:
         return None
     try:
         return visible(json.loads(truth.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{truth}: expected the truth that `prima phantom` writes, found {type(error).__name__}: {error}.") from error
 
 
@@ -163,6 +168,6 @@ def _relative(one: Reported, out: Path) -> dict[str, str]:
     row = {"path": said(one.path), "report": one.row.get("report", "")}
     if not one.row:
         row["report"] = said(one.path / "report.txt")
-    elif row["report"] != one.report and Path(row["report"]).is_file():
-        row["report"] = said(Path(row["report"]))
+    elif row["report"] != one.report and (file := report_file(Path(), row["report"])):
+        row["report"] = said(file)
     return row

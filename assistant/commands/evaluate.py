@@ -79,6 +79,8 @@ def _command(question: str) -> Callable[..., None]:
         source, asked = Source(studies, manifest, phantoms, first_seed, processes), getattr(questions, question)()
         labelled = source.labelled(cache)
         require(labelled, *asked.labels)
+        if beside:
+            source.intake(beside, cache)  # weights that are none are found before an hour of encoding with the others
         cohort = source.cohort(labelled, encoder, cache, controls=controls, ablations=ablations, seed=seed)
         other = source.cohort(labelled, beside, cache, controls=0, kinds=(), seed=seed) if beside else None
         result = judge(asked, cohort, draws=draws, seed=seed, beside=other)

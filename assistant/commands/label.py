@@ -40,8 +40,8 @@ def label(
     from assistant.report_labels import agreement, labels_of
     from assistant.reported import write
 
-    if out is None and not (explain or check):
-        raise UsageError("Nothing to do: give --out LABELS.csv, --explain or --check.")
+    if out is None and not (explain or check or as_json):
+        raise UsageError("Nothing to do: give --out LABELS.csv, --explain, --check or --json.")
     if phantoms and (out or not check):
         raise UsageError("--phantoms: simulated reports can be checked only; give --check and no --out.")
     listed = simulated(first_seed, phantoms) if phantoms else reported(manifest, studies)

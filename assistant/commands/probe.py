@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from assistant.labelled import Labelled
 
 KINDS, FEATURES = ("class", "number"), ("pooled", "embedding")
-KNOWN = ("age", "sex", "vendor", "field_strength", "priority", "site", "main")  # of any study, where the list or the files say it
+FROM_FILES = ("age", "sex")  # where the list is silent, so not known before the files are read
+KNOWN = ("age", "sex", "vendor", "field_strength", "priority", "site", "main")  # where they are told
 
 
 def probe(
@@ -58,14 +59,16 @@ def probe(
     source = Source(studies, manifest, phantoms, first_seed, processes)
     labelled = source.labelled(cache)
     listed = _cells(manifest, column) if manifest else {}
-    known = [one for one in labelled if column in KNOWN or _cell(one, column, listed) is not None]
+    known = [one for one in labelled if column in FROM_FILES or _cell(one, column, listed) is not None]
     if not known:
         raise UsageError(f"--column {column}: expected cells with content, found none; is there such a column, or such a diagnosis?")
-    if column not in KNOWN:
+    if column not in FROM_FILES:
         target(column, [_cell(one, column, listed) or "" for one in known], kind)  # a wrong column is found before an hour of encoding
     cohort = source.cohort(known, encoder, cache, vectors=True, controls=controls, kinds=(NOISE,), seed=seed)
     asked = _Asked(column, listed, features)
     members = [member for member in cohort.members if asked.cell(member) is not None]
+    if not members:
+        raise UsageError(f"--column {column}: expected cells with content, found none; neither the list nor the files say it.")
     place = {member.files: number for number, member in enumerate(members)}
     noisy = [member for member in cohort.controls[NOISE] if member.files in place]
     result = probed(
@@ -94,7 +97,7 @@ class _Asked(NamedTuple):
     def cell(self, member: Member) -> str | None:
         """The study's cell; of age and sex what the files say where the list is silent."""
         said = _cell(member.labels, self.column, self.listed)
-        if said is None and self.column in ("age", "sex"):
+        if said is None and self.column in FROM_FILES:
             known = getattr(member.study.context, self.column)
             return None if known is None else str(known)
         return said

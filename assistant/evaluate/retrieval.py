@@ -24,6 +24,7 @@ from assistant.report_labels import labels_of
 from assistant.reported import report_of, statements
 from index.calibration import agree
 from index.keywords import folded
+from index.retrieval import TextTower
 from prompts.diagnoses import load
 
 FEWEST_STUDIES = 20
@@ -31,11 +32,10 @@ NEIGHBOURS = 5
 RECALLS = (1, 5, 10)
 MEDIAN = "median rank"
 PRECISION = f"precision@{NEIGHBOURS}"
-RANDOM, NO_IMAGE, WORDS, BESIDE = "random order", "noise images", "context words (BM25)", "context words (text tower)"
+NO_IMAGE, WORDS, BESIDE = "noise images", "context words (BM25)", "context words (text tower)"
 VOXELLESS = "everything but the voxels"
 EQUAL = 1e-6  # nearer than this is a tie: equal reports have equal vectors
 K1, B = 1.2, 0.75  # of BM25, as usual
-TextTower = Callable[[str], np.ndarray]  # type: ignore[type-arg]  # words -> (d,) unit vector
 
 
 @dataclass(frozen=True)
@@ -149,12 +149,12 @@ def context_words(member: Member) -> str:
 
 
 def spoken(member: Member) -> str:
-    """Findings and impression of a member's report, as the text tower was trained to read them."""
+    """Findings and impression of a member's report, as the shipped text tower was trained to read them: unnumbered sentences."""
     return " ".join(statement.text for statement in statements(report_of(member.labels)))
 
 
 def _reports(members: Sequence[Member], noisy: Sequence[Member], tower: TextTower, texts: Sequence[str], bootstrap: Bootstrap) -> Search:
-    known = {text: tower(text) for text in {*texts, *map(context_words, members)}}
+    known = {text: tower(text).astype(np.float64) for text in {*texts, *map(context_words, members)}}
     reports = np.stack([known[text] for text in texts])
     context = [context_words(member) for member in members]
     everyone = range(len(members))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from assistant.evaluate.evaluation import Beside, Control, Evaluation
 from assistant.evaluate.intervals import Estimate
 from assistant.evaluate.probe import Probe
-from assistant.evaluate.retrieval import Retrieval, Search
+from assistant.evaluate.retrieval import NEIGHBOURS, Retrieval, Search
 from assistant.evaluate.worklist import DISCIPLINES, EVERYONE, Simulation
 
 NONE = "not computed"
@@ -49,7 +49,8 @@ def told_retrieval(result: Retrieval) -> str:
         lines += [f"OWN REPORT: not searched for: {result.no_reports}", ""]
     else:
         lines += [*_search(f"OWN REPORT AMONG {result.reports.among} ({result.distinct} different)", result.reports), ""]
-    lines += _search(f"STUDIES LIKE IT: share of 5 neighbours with a diagnosis in common (labels {result.labels})", result.studies_alike)
+    title = f"STUDIES LIKE IT: share of {NEIGHBOURS} neighbours with a diagnosis in common (labels {result.labels})"
+    lines += _search(title, result.studies_alike)
     lines += ["", "SKIPPED", *(f"  {name}: {reason}" for name, reason in result.skipped)] if result.skipped else []
     return "\n".join([*lines, "", result.notice])
 

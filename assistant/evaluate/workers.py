@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from assistant.errors import UsageError
 from assistant.evaluate.cohort import Each, Intake
 
 CHUNK = 4  # studies that a process takes at a time; the next study's images are often those it needs
@@ -17,13 +19,19 @@ _intake: Intake | None = None
 
 @contextmanager
 def several(make: Callable[[], Intake], processes: int) -> Iterator[Each | None]:
-    """`gather`'s `each` in so many processes, started anew (spawn); None for one process. make: can be pickled; called in each of them."""
+    """`gather`'s `each` in so many processes, started anew (spawn); None for one process. make: can be pickled; called in each of them.
+
+    Raises UsageError where one of them ends before its work does.
+    """
     if processes <= 1:
         yield None
         return
     # An executor, not a Pool: a Pool whose processes cannot begin starts new ones for ever.
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (make,)) as pool:
-        yield lambda work, items: pool.map(partial(_work, work), items, chunksize=CHUNK)
+    try:
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (make,)) as pool:
+            yield lambda work, items: pool.map(partial(_work, work), items, chunksize=CHUNK)
+    except BrokenProcessPool as error:
+        raise UsageError(f"A process that encodes was ended, for want of memory perhaps; lower --processes from {processes}.") from error
 
 
 def _begin(make: Callable[[], Intake]) -> None:

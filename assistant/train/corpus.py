@@ -47,9 +47,7 @@ def _rows(path: Path, tokenizer: VQVAE, config: EncoderConfig) -> NDArray[np.flo
     return rows
 
 
-def load_corpus(
-    shards: list[Path], rows: Path, device: torch.device = torch.device("cpu")
-) -> tuple[Corpus, list[NDArray[np.float32]]]:
+def load_corpus(shards: list[Path], rows: Path, device: torch.device = torch.device("cpu")) -> tuple[Corpus, list[NDArray[np.float32]]]:
     """The corpus of these shards, its tokens on a device, and the image statistics (s, f) of each study."""
     parts: dict[str, list[Any]] = {name: [] for name in ("rows", "lesions", "regions", "offsets", "lengths", "counts")}
     studies: list[dict[str, Any]] = []

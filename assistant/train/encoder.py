@@ -29,6 +29,7 @@ from assistant.train.reports import Wordings, told
 from assistant.train.studies import names
 from encoder.features import Priority
 from encoder.model import Model, TokenBatch
+from encoder.networks import Towers
 
 LEVELS = (Priority.NONE, Priority.LOW, Priority.MEDIUM, Priority.HIGH)
 TOKENS = 56  # of each series in an early step: token dropout that also bounds the step's cost
@@ -83,7 +84,7 @@ class Corpus:
     @cached_property
     def diseased(self) -> NDArray[np.bool_]:
         """Whether each token holds a lesion."""
-        found: NDArray[np.bool_] = self.lesions.any(1).cpu().numpy()
+        found: NDArray[np.bool_] = self.lesions.any(1).bool().cpu().numpy()  # `any` of uint8 is uint8
         return found
 
     def _some(self, tokens: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -241,7 +242,7 @@ def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, repo
     spent, step = _resume(checkpoint, learner, optimiser)
     last_save = began = time.monotonic()
     if step == 0:
-        _quiet_registers(model)
+        quiet_registers(model.towers)
     learner.train()
     while (progress := plan.progress(spent, step)) < 1:
         for group in optimiser.param_groups:
@@ -268,9 +269,9 @@ def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, repo
 
 
 @torch.no_grad()
-def _quiet_registers(model: Model) -> None:
+def quiet_registers(towers: Towers) -> None:
     """Registers that start small take up what they attend to from the first step; at unit size they would be a constant with a whisper."""
-    for registers in (model.towers.sequence.registers, model.towers.study.registers):
+    for registers in (towers.sequence.registers, towers.study.registers):
         nn.init.normal_(registers, std=0.02)
 
 

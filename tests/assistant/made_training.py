@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+from assistant.train.encoder import quiet_registers
 from assistant.train.site.cache import CachedStudy
-from assistant.train.site.clip import ClipLearner, Pair, quiet_registers
+from assistant.train.site.clip import ClipLearner, Pair
 from assistant.train.site.config import Schedule, TrainConfig, load_config
 from assistant.train.site.manifest import Entry
 from assistant.train.site.processes import Processes

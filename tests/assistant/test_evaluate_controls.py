@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +201,15 @@ def test_several_processes_find_what_one_finds(labelled: Sequence[Labelled], coh
         for mine, theirs in zip(*arms, strict=True):
             assert mine.labels == theirs.labels
             assert mine.features.scores == theirs.features.scores
+
+
+def ended(*_: object) -> None:
+    os._exit(9)
+
+
+def test_a_process_that_is_killed_ends_the_evaluation_with_a_word() -> None:
+    with pytest.raises(UsageError, match="lower --processes"), several(intake, 2) as each:
+        list(each(ended, [0]))
 
 
 def test_a_changed_study_is_encoded_anew(tmp_path: Path) -> None:

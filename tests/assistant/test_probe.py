@@ -144,6 +144,13 @@ def test_a_diagnosis_of_a_folder_is_read_off(studies: Path) -> None:
     assert "age (number)" in run("--studies", studies, "--column", "age", "--controls", 40, "--draws", 100, "--features", "embedding")
 
 
+@pytest.mark.parametrize("column", ["vendor", "field_strength"])
+def test_what_nobody_says_is_told_before_anything_is_encoded(column: str, studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Registered, "encode", lambda *_: pytest.fail("encoded"))
+    with pytest.raises(UsageError, match="found none"):
+        run("--studies", studies, "--column", column, "--kind", "number", "--controls", 40)
+
+
 def test_any_column_of_a_list_is_read_off_and_empty_cells_are_left_out(studies: Path, tmp_path: Path) -> None:
     rows = [(f"{studies.name}/s{k:04d}", "" if k % 10 == 9 else "ill" if k % 5 < 4 else "well", f"p{k}") for k in range(60)]
     with (tmp_path / "list.csv").open("w", newline="") as file:

@@ -157,6 +157,18 @@ def test_a_list_gets_labels_that_an_evaluation_can_read(tmp_path: Path) -> None:
     assert "Ring-enhancing" in run("summarise", tmp_path / "labels.csv")
 
 
+def test_a_long_report_in_one_line_is_no_name_of_a_file_and_what_is_no_text_is_told(tmp_path: Path) -> None:
+    """Between 256 and 500 characters it ended the command with "File name too long"."""
+    with (tmp_path / "list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "report"), ("s", "Meningioma of the falx. " + "The ventricles are normal. " * 12)])
+    run("label", tmp_path / "list.csv", "--out", tmp_path / "labels.csv")
+    assert from_manifest(tmp_path / "labels.csv")[0].main == "meningioma"
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "report.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="UTF-8"):
+        run("label", "--studies", tmp_path, "--explain")
+
+
 def test_a_folder_is_checked_against_its_truth(tmp_path: Path) -> None:
     for number, name in enumerate(("meningioma", "cavernoma")):
         (tmp_path / f"s{number}").mkdir()
@@ -173,7 +185,7 @@ def test_a_folder_is_checked_against_its_truth(tmp_path: Path) -> None:
 def test_a_language_model_that_answers_nothing_of_use_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "report.txt").write_text(RING)
-    said = json.loads(run("label", "--studies", tmp_path, "--explain", "--llm", save_tiny(tmp_path / "lm"), "--json"))
+    said = json.loads(run("label", "--studies", tmp_path, "--llm", save_tiny(tmp_path / "lm"), "--json"))
     assert said["studies"][0]["uncertain"] == ["brain_abscess", "brain_metastasis"]
 
 

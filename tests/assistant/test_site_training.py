@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -201,6 +202,8 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None
 def test_a_loss_that_is_no_number_ends_the_run_with_a_word(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="lower the rate"):
         train(Scripted([1.0], step_loss=float("nan")), short(small_config().clip.schedule, 2, 1), run_of(tmp_path), ALONE)
+    with pytest.raises(UsageError, match="step 2: expected a finite validation loss"):
+        train(Scripted([float("nan")]), short(small_config().clip.schedule, 2, 1), run_of(tmp_path), ALONE)
 
 
 def test_the_rate_warms_up_and_anneals() -> None:
@@ -376,3 +379,22 @@ def test_shipped_configs_are_read_strictly(name: str, tmp_path: Path) -> None:
         load_config(str(path))
     with pytest.raises(UsageError, match="--config"):
         load_config("huge")
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "why"),
+    [("clip", "abnormal", 0, "found 0"), ("clip", "name_dropout", 7, "dropouts .*7"), ("", "validation", 1, "share for validation")],
+)
+def test_a_configuration_that_cannot_be_trained_is_refused(part: str, key: str, value: float, why: str, tmp_path: Path) -> None:
+    said = json.loads(load_config("tiny").to_json())
+    (said[part] if part else said)[key] = value
+    (tmp_path / "own.json").write_text(json.dumps(said))
+    with pytest.raises(WeightsError, match=why):
+        load_config(str(tmp_path / "own.json"))
+
+
+def test_a_stage_without_steps_is_refused() -> None:
+    """Heads of no step had no validation that they were best at: a KeyError, after every study had been read."""
+    config = load_config("tiny")
+    with pytest.raises(WeightsError, match="1 step"):
+        replace(config, heads=replace(config.heads, schedule=replace(config.heads.schedule, steps=0)))

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from assistant.cli import app, main
 from assistant.errors import UsageError
+from assistant.labelled import from_manifest
 from assistant.train.site import cache
 from assistant.train.site.heads import pooled
 from assistant.train.site.manifest import read_manifest
@@ -140,6 +141,37 @@ def test_training_can_begin_with_weights_that_are_there(hospital: Path) -> None:
     assert not (hospital / "further" / "runs" / "names").exists()
 
 
+def test_one_study_for_validation_is_too_few_to_tell_apart(hospital: Path, tmp_path: Path) -> None:
+    """Its loss was 0 from the first validation on, so that the first weights were kept as the best."""
+    rows = [{**row, "path": str(hospital / row["path"])} for row in rows_of(hospital / "manifest.csv")]
+    write_table(tmp_path / "manifest.csv", [row for row in rows if row["patient"] != "p5"])
+    shutil.copy(hospital / "small.json", tmp_path)
+    shutil.copytree(hospital / "work" / "tokenizer", tmp_path / "work" / "tokenizer")
+    with pytest.raises(UsageError, match="for validation"):
+        train(tmp_path, "encoder")
+
+
+@pytest.mark.parametrize(("stage", "result"), [("tokenizer", "tokenizer"), ("encoder", "encoder"), ("heads", "prima")])
+def test_a_folder_that_is_no_result_is_not_replaced(stage: str, result: str, hospital: Path) -> None:
+    """`--work .` in a checkout of this project would have deleted its package `encoder`."""
+    kept = hospital / f"other-{stage}" / result / "own.py"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    with pytest.raises(UsageError, match="another --work"):
+        train(hospital, stage, work=f"other-{stage}")
+    assert kept.exists()
+
+
+def test_damaged_weights_are_replaced(hospital: Path, tmp_path: Path) -> None:
+    shutil.copytree(hospital / "work", tmp_path / "work")
+    shutil.copy(hospital / "small.json", tmp_path)
+    table = [{**row, "path": str(hospital / row["path"])} for row in rows_of(hospital / "manifest.csv")]
+    write_table(tmp_path / "manifest.csv", table)
+    (tmp_path / "work" / "prima" / "towers.safetensors").write_bytes(b"half")
+    train(tmp_path, "heads", "--restart")
+    open_released(tmp_path / "work" / "prima", verify=True)
+
+
 def test_another_configuration_is_refused_until_a_restart_is_asked_for(hospital: Path, tmp_path: Path) -> None:
     shutil.copytree(hospital / "work", tmp_path / "work")
     config = small_config()
@@ -173,6 +205,49 @@ def test_a_wrong_cell_is_told_with_its_line(column: str, value: str, told: str, 
         read_manifest(tmp_path / "manifest.csv")
 
 
+def test_a_report_may_stand_in_a_file_and_a_long_one_is_no_name_of_a_file(tmp_path: Path) -> None:
+    """A path was trained on as if it were the report; `prima label --studies` writes such lists."""
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "report.txt").write_text("A mass.\n")
+    for said, wanted in (("s/report.txt", "A mass."), (long := "No mass. " * 40, long.strip())):
+        write_table(tmp_path / "m.csv", [{"path": "s", "report": said}])
+        assert read_manifest(tmp_path / "m.csv", reports=True)[0].report == wanted
+    (tmp_path / "s" / "report.txt").write_bytes(b"\xff\xfe")
+    write_table(tmp_path / "m.csv", [{"path": "s", "report": "s/report.txt"}])
+    with pytest.raises(UsageError, match=r"line 2: .*UTF-8"):
+        read_manifest(tmp_path / "m.csv", reports=True)
+
+
+def test_reading_in_processes_gives_the_same_studies(hospital: Path, tmp_path: Path) -> None:
+    entries, spec = read_manifest(hospital / "manifest.csv"), small_config().network.patch
+
+    def keep(cut: cache.CutStudy) -> dict[str, np.ndarray]:
+        return {"values": cut.values}
+
+    for workers in (0, 2):
+        cache.fill(tmp_path / str(workers), entries, spec, keep, workers)
+    alone, together = (cache.opened(tmp_path / str(workers), entries) for workers in (0, 2))
+    assert together[1] == alone[1]
+    for one, other in zip(alone[0], together[0], strict=True):
+        assert (one.names, one.lengths, one.patient) == (other.names, other.lengths, other.patient)
+        np.testing.assert_array_equal(one.arrays()["values"], other.arrays()["values"])
+
+
+def test_reading_goes_little_ahead_and_a_killed_process_is_told() -> None:
+    """All that was cut piled up in memory where tokenising is slower; a Pool waited for ever for a process that was killed."""
+    drawn: list[Path] = []
+
+    def paths() -> Iterator[Path]:
+        for k in range(40):
+            drawn.append(Path(f"s{k}"))
+            yield drawn[-1]
+
+    assert next(cache._mapped(os.fspath, paths(), 2)) == "s0"
+    assert len(drawn) == 5
+    with pytest.raises(UsageError, match="lower --workers"):
+        list(cache._mapped(os._exit, [9], 1))  # type: ignore[arg-type, list-item]
+
+
 def test_cells_may_say_that_nothing_is_known(tmp_path: Path) -> None:
     for name in "st":
         (tmp_path / name).mkdir()
@@ -181,6 +256,8 @@ def test_cells_may_say_that_nothing_is_known(tmp_path: Path) -> None:
     unknown, normal = read_manifest(tmp_path / "m.csv")
     assert (unknown.labels, unknown.referral, unknown.priority) == (None, None, None)
     assert (normal.labels, normal.referral, normal.priority) == (frozenset(), frozenset(), None)
+    unknown, normal = (one.diagnoses for one in from_manifest(tmp_path / "m.csv"))  # as `prima probe` and `prima calibrate` read the list
+    assert (unknown, normal) == (None, frozenset())
     with pytest.raises(UsageError, match="column report"):
         read_manifest(tmp_path / "m.csv", reports=True)
 
@@ -219,8 +296,9 @@ def run(*words: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProc
 
 def begun_like(hospital: Path, work: str) -> None:
     """The tokenizer, and the untrained text tower: equal texts give vocabularies that differ from process to process (tokenizers 0.22)."""
-    for part in ("tokenizer", "runs/encoder/text"):
-        shutil.copytree(hospital / "work" / part, hospital / work / part)
+    done = hospital / "work"
+    for part in (done / "tokenizer", *(done / "runs" / "encoder").glob("text-*")):
+        shutil.copytree(part, hospital / work / part.relative_to(done))
 
 
 def test_two_processes_train_together(hospital: Path) -> None:

@@ -7,7 +7,10 @@ import hashlib
 import json
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -195,12 +198,22 @@ def _cut_or_reason(path: Path, spec: PatchSpec) -> CutStudy | str:
         return str(error)
 
 
-def _mapped(function: Callable[[Path], CutStudy | str], paths: Sequence[Path], workers: int) -> Iterator[CutStudy | str]:
-    if workers == 0 or not paths:
+def _mapped(function: Callable[[Path], CutStudy | str], paths: Iterable[Path], workers: int) -> Iterator[CutStudy | str]:
+    if workers == 0:
         yield from map(function, paths)
         return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap(function, paths)
+    waiting: deque[Future[CutStudy | str]] = deque()
+    try:
+        # An executor, not a Pool: a Pool waits for ever for what a killed process had in hand.
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            for path in paths:
+                waiting.append(pool.submit(function, path))
+                if len(waiting) > 2 * workers:  # reading is faster than tokenising: what is cut must not pile up in memory
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise UsageError(f"A process that reads studies was ended, for want of memory perhaps; lower --workers from {workers}.") from error
 
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]], cut: CutStudy) -> None:

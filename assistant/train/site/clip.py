@@ -57,13 +57,6 @@ class Pair(nn.Module):
         }
 
 
-@torch.no_grad()
-def quiet_registers(towers: Towers) -> None:
-    """Registers that start small take up what they attend to from the first step; at unit size they would be a constant with a whisper."""
-    for registers in (towers.sequence.registers, towers.study.registers):
-        nn.init.normal_(registers, std=0.02)
-
-
 class ClipLearner:
     """Towers and text tower on the training studies; see loop.Learner."""
 
@@ -81,9 +74,7 @@ class ClipLearner:
 
     def losses(self, everything: Embedded) -> Mapping[str, Tensor]:
         """clip, patients and their weighted sum, of all embeddings of a step."""
-        # One-device code is reused: the context puts the tensors that it makes where the embeddings are.
-        with torch.device(everything["image"].device):
-            clip = contrastive(everything["image"], everything["text"], self.pair.temperature.clamp(max=HOTTEST))
+        clip = contrastive(everything["image"], everything["text"], self.pair.temperature.clamp(max=HOTTEST))
         patients = attraction(everything["sequences"], everything["owners"], self.config.patient_temperature)
         return {"loss": clip + self.config.patient_weight * patients, "clip": clip, "patients": patients}
 
@@ -107,8 +98,7 @@ class ClipLearner:
         order = torch.from_numpy(np.argsort(places)).to(self.processes.device)
         image, text = (torch.cat(self.processes.gather(own[name]))[order] for name in ("image", "text"))
         parts = torch.arange(count, device=image.device).tensor_split(max(1, round(count / self.in_step)))
-        with torch.device(image.device):
-            losses = [float(contrastive(image[part], text[part], self.pair.temperature.clamp(max=HOTTEST))) for part in parts]
+        losses = [float(contrastive(image[part], text[part], self.pair.temperature.clamp(max=HOTTEST))) for part in parts]
         return {"loss": float(np.mean(losses)), **recall(image, text)}
 
     def state(self) -> dict[str, Any]:

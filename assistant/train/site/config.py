@@ -76,6 +76,14 @@ class ClipTraining:
     patient_temperature: float
     most_tokens: int
 
+    def __post_init__(self) -> None:
+        shares = (self.series_dropout, self.token_dropout, self.name_dropout)
+        if min(self.abnormal, self.patient_temperature) <= 0 or not all(0 <= share <= 1 for share in shares):
+            raise WeightsError(
+                "clip: expected abnormal and patient_temperature above 0, dropouts between 0 and 1; "
+                f"found {self.abnormal}, {self.patient_temperature}, {shares}; correct the configuration."
+            )
+
 
 @dataclass(frozen=True)
 class TextTraining:
@@ -117,6 +125,14 @@ class TrainConfig:
     validation: float
     seed: int
     save_minutes: float
+
+    def __post_init__(self) -> None:
+        steps = [part.schedule.steps for part in (self.tokenizer, self.clip, self.heads)]
+        if min(steps) < 1 or not 0 < self.validation < 1:
+            raise WeightsError(
+                "Expected at least 1 step of tokenizer, clip and heads, and a share for validation between 0 and 1; "
+                f"found {steps} and {self.validation}; correct the configuration."
+            )
 
     def to_json(self) -> str:
         """Text of the json file."""

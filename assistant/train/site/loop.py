@@ -138,6 +138,8 @@ def _one_step(
 def _validate(learner: Learner, schedule: Schedule, run: Run, progress: Progress, processes: Processes) -> None:
     learner.module.eval()
     found = {name: processes.agreed(value) for name, value in learner.validate(progress.step).items()}
+    if not math.isfinite(found["loss"]):
+        raise UsageError(f"{run.name}, step {progress.step}: expected a finite validation loss, found {found['loss']}; lower the rate.")
     row = {"step": float(progress.step), "rate": rate_at(progress.step - 1, schedule)}
     row |= {f"training_{name}": total / progress.since for name, total in progress.losses.items()}
     progress.history.append(row | {f"validation_{name}": value for name, value in found.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from assistant.errors import UsageError
-from assistant.labelled import diagnoses_of, plain
+from assistant.labelled import UNLABELLED, diagnoses_of, plain
+from assistant.reported import text_of
 from prompts.diagnoses import PRIORITIES, load
 
-UNLABELLED = "?"
 SPLITS = ("", "training", "validation")
 SHOWN = 5  # faults in one message
 
@@ -35,7 +36,7 @@ class Entry:
 
 
 def read_manifest(manifest: Path, *, reports: bool = False) -> tuple[Entry, ...]:
-    """Rows of a CSV or Parquet file: path; report, labels, referral, priority, patient and split where there are such columns.
+    """Rows of a CSV or Parquet file: path; report (text or a path), labels, referral, priority, patient, split where there are any.
 
     labels and referral are separated by ;. An empty cell of labels means none of the diagnoses, `?` that nothing is known.
     Raises UsageError, naming lines, for missing studies, unknown labels, empty reports; with `reports` a report is a must.
@@ -85,10 +86,13 @@ def _plain_row(row: Mapping[Any, Any]) -> dict[str, str]:
 def _faults(home: Path, row: Mapping[str, str]) -> Iterable[str]:
     if not row["path"]:
         yield "expected a path, found none"
-    elif not (home / row["path"]).exists():
+    elif not os.path.exists(home / row["path"]):  # pathlib raises for a name that is too long
         yield f"expected a study at {row['path']}, found nothing"
-    if "report" in row and not row["report"]:
-        yield "expected a report, found an empty cell"
+    try:
+        if "report" in row and not _report(home, row):
+            yield "expected a report, found nothing"
+    except UsageError as error:
+        yield str(error)
     if unknown := sorted((_labels(row.get("labels")) or frozenset()) - load().keys()):
         yield f"expected names of the taxonomy (prompts/diagnoses.toml), found {', '.join(unknown)}"
     if row.get("priority", "").lower() not in ("", UNLABELLED, *PRIORITIES):
@@ -102,13 +106,17 @@ def _entry(home: Path, row: Mapping[str, str]) -> Entry:
     priority = row.get("priority", "").lower()
     return Entry(
         path=home / row["path"],
-        report=row.get("report", ""),
+        report=_report(home, row),
         labels=_labels(row.get("labels")),
         referral=None if referral == UNLABELLED else frozenset(plain(name) for name in referral.split(";") if name.strip()),
         priority=priority if priority in PRIORITIES else None,
         patient=row.get("patient") or None,
         split=row.get("split", ""),
     )
+
+
+def _report(home: Path, row: Mapping[str, str]) -> str:
+    return text_of(home, row.get("report", ""), row["path"]).strip()
 
 
 def _labels(cell: str | None) -> frozenset[str] | None:

@@ -103,8 +103,9 @@ class Processes:
 def start(device: str | None = None, precision: Asked = "auto") -> Processes:
     """Join the other processes where `torchrun` started several. device: cuda where there is one, unless told.
 
-    Raises UsageError for a device that is not there.
+    Raises UsageError for a device that is not there, WeightsError for a word that is no precision.
     """
+    settled(precision, 0, CPU)  # a wrong word is told before an hour of reading
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if chosen not in ("cpu", "cuda") or (chosen == "cuda" and not torch.cuda.is_available()):
         raise UsageError(f"--device: expected cpu, or cuda on a machine with a GPU, found {chosen!r}.")

@@ -33,12 +33,13 @@ from assistant.train.site.cache import (
     split,
     write_excluded,
 )
-from assistant.train.site.card import Card, counts, figures_of
+from assistant.train.site.card import CARD, Card, counts, figures_of
 from assistant.train.site.config import TrainConfig
 from assistant.train.site.loop import Learner, Progress, Run, train
 from assistant.train.site.manifest import Entry, read_manifest
 from assistant.train.site.processes import Processes
 from encoder.config import EncoderConfig
+from encoder.errors import WeightsError
 from encoder.networks import Towers
 from encoder.tokenizer import VQVAE
 from encoder.weights import Entry as Tensors
@@ -58,6 +59,13 @@ class Request:
     workers: int
     licence: str
     restart: bool = False
+
+    def result(self, name: str) -> Path:
+        """The folder that a result will take, in place of an earlier one. Raises UsageError where something else lies there."""
+        folder = self.work / name
+        if folder.exists() and not (folder / CARD).is_file():
+            raise UsageError(f"{folder}: expected an earlier result (with {CARD}) or nothing, found something else; give another --work.")
+        return folder
 
     def run(self, stage: str, fingerprint: Mapping[str, Any]) -> Run:
         """The stage's run folder, emptied where it begins anew."""
@@ -87,7 +95,7 @@ def train_tokenizer(request: Request) -> Path:
     """The VQ-VAE; returns the folder with tokenizer.safetensors."""
     from assistant.train.site.tokenizer import TokenizerLearner
 
-    config, processes = request.config, request.processes
+    config, processes, out = request.config, request.processes, request.result("tokenizer")
     entries = read_manifest(request.manifest)
     keep = partial(_values, count=config.tokenizer.tokens_a_study)
     folder = request.work / "cache" / f"tokens-{spec_key(config.network.patch)}-{config.tokenizer.tokens_a_study}"
@@ -97,7 +105,6 @@ def train_tokenizer(request: Request) -> Path:
     learner = TokenizerLearner(network, corpus.training, corpus.validation, config.tokenizer, config.seed, processes)
     fingerprint = _fingerprint(request, corpus, config.tokenizer, config.network.tokenizer)
     progress = _trained(learner, config.tokenizer.schedule, request.run("tokenizer", fingerprint), corpus, processes)
-    out = request.work / "tokenizer"
     if processes.first:
         sizes = {"tokenizer": asdict(config.network.tokenizer), "patch": asdict(config.network.patch)}
         card = _card(request, "tokenizer", corpus, progress, {}, {"training": asdict(config.tokenizer), **sizes})
@@ -122,6 +129,7 @@ def train_encoder(request: Request, text_tower: Path | None = None, start: Path 
     from assistant.train.site.text_tower import begin_text_tower, open_text_tower
     from assistant.train.text_tower import save_text_tower
 
+    out = request.result("encoder")
     entries = read_manifest(request.manifest, reports=True)
     towers, network, sources = _towers(request, start)
     config, processes = replace(request.config, network=network), request.processes
@@ -129,23 +137,31 @@ def train_encoder(request: Request, text_tower: Path | None = None, start: Path 
     training, validation = (Studies(side, config.clip, config.seed, processes.device) for side in (corpus.training, corpus.validation))
     for schedule in (config.names.schedule, config.clip.schedule):  # too few studies for a step: better told now than after hours
         training.drawn(0, schedule.batch * schedule.accumulate * processes.size)
+    step = config.clip.schedule.batch * config.clip.schedule.accumulate * processes.size
+    if min(step, len(corpus.validation)) < 2:
+        raise UsageError(
+            f"Expected two studies or more in a step and for validation, since one alone cannot be mistaken for another; "
+            f"found {step} and {len(corpus.validation)}."
+        )
     fingerprint = _fingerprint(request, corpus, config.clip, config.names, config.text, config.network, sources, str(text_tower))
     run = request.run("encoder", fingerprint)
     if start is None and config.names.schedule.steps:
         _names(request, config, corpus, towers, fingerprint)
-    seed_tower = run.folder / "text"
+    source, width = _text_source(text_tower, start), config.network.study.out
+    # Named by what it is made of: a run that was killed before its first checkpoint may be given another tower.
+    seed_tower = run.folder / f"text-{key_of(asdict(config.text), width, source, corpus.key)}"
     torch.manual_seed(config.seed)  # whatever ran before, or was already done
     if processes.first:
         reports = [one.entry.report for one in corpus.training]
-        begin_text_tower(seed_tower, config.text, reports, config.network.study.out, _text_source(text_tower, start))
+        begin_text_tower(seed_tower, config.text, reports, width, source)
     processes.together(None)
     torch.manual_seed(config.seed)
     pair = Pair(towers, open_text_tower(seed_tower))
     progress = _trained(ClipLearner(pair, training, validation, config.clip, processes), config.clip.schedule, run, corpus, processes)
-    out = request.work / "encoder"
     if processes.first:
         settings = {name: asdict(getattr(config, name)) for name in ("clip", "names", "text", "network")}
-        card = _card(request, "encoder", corpus, progress, sources, settings, ("No heads: `prima train heads` adds scores.",))
+        began = {**sources, **({"text_tower": text_tower.name} if text_tower else {})}  # a card holds no path
+        card = _card(request, "encoder", corpus, progress, began, settings, ("No heads: `prima train heads` adds scores.",))
 
         def also(draft: Path) -> None:
             save_text_tower(pair.text.cpu(), draft / "text")
@@ -162,7 +178,7 @@ def train_heads(request: Request, start: Path | None = None) -> Path:
     from assistant.train.site.sampling import Studies
     from encoder.released import open_released
 
-    config, processes = request.config, request.processes
+    config, processes, out = request.config, request.processes, request.result("prima")
     source = start or request.work / "encoder"
     if not (source / "prima.json").exists():
         raise UsageError(f"{source}: expected an encoder, found none; run `prima train encoder` first, or give --encoder.")
@@ -184,7 +200,6 @@ def train_heads(request: Request, start: Path | None = None) -> Path:
     heads = Heads(training.features.shape[1], config.heads.hidden, len(columns), priority)
     learner = HeadsLearner(heads, columns, training, validation, config.heads, run.folder / "kept", config.seed, processes)
     progress = _trained(learner, config.heads.schedule, run, corpus, processes)
-    out = request.work / "prima"
     if processes.first:
         groups, shared, separate = learner.result()
         judged = {name: best for name, best in learner.best.items() if name != "priority"}
@@ -232,7 +247,7 @@ def _latents(request: Request, entries: Sequence[Entry], towers: Towers, network
 
 def _towers(request: Request, start: Path | None) -> tuple[Towers, EncoderConfig, dict[str, str]]:
     """The towers as training finds them, with their sizes, and digests of what they began with."""
-    from assistant.train.site.clip import quiet_registers
+    from assistant.train.encoder import quiet_registers
     from encoder.released import open_released
 
     if start is not None:
@@ -310,18 +325,28 @@ def _release(
 
     Weights that are the same stay, and with them the calibration that may have been put beside them.
     """
-    from encoder.released import HEADS, MANIFEST, TOWERS, open_released, save_released
+    from encoder.released import HEADS, TOWERS, save_released
 
     own = [Tensors(name, tuple(tensor.shape), tensor.dtype, tensor.cpu) for name, tensor in towers.cpu().state_dict().items()]
     files = {TOWERS: [*own, *shared], **({HEADS: separate} if separate else {})}
     fresh = out.with_name(f".{out.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     digest = save_released(fresh, config, files, groups, card.provenance(), also)
-    if (out / MANIFEST).exists() and open_released(out).digest == digest:
+    if _holds(out, digest):
         shutil.rmtree(fresh)
         return
     shutil.rmtree(out, ignore_errors=True)
     os.replace(fresh, out)
+
+
+def _holds(folder: Path, digest: str) -> bool:
+    """Whether these weights lie in a folder, undamaged."""
+    from encoder.released import open_released
+
+    try:
+        return open_released(folder, verify=True).digest == digest
+    except WeightsError:
+        return False
 
 
 def _replaced(out: Path, write: Callable[[Path], None]) -> None:
