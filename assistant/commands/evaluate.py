@@ -217,6 +217,7 @@ class Source(NamedTuple):
         import multiprocessing
         from concurrent.futures import ProcessPoolExecutor
 
+        from assistant.cores import one_thread_each
         from assistant.errors import UsageError
         from assistant.evaluate.cache import Cache
         from assistant.labelled import from_folder, from_manifest
@@ -227,7 +228,7 @@ class Source(NamedTuple):
             seeds, known = range(self.first_seed, self.first_seed + self.phantoms), functools.partial(_simulated, kept=Cache(cache, ""))
             if self.workers == 1:
                 return tuple(map(known, seeds))
-            with ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn")) as pool:
+            with one_thread_each(), ProcessPoolExecutor(self.workers, multiprocessing.get_context("spawn")) as pool:
                 return tuple(pool.map(known, seeds, chunksize=8))
         path = self.manifest or self.studies
         if path is None or not path.exists():

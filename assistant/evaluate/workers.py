@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from assistant.cores import one_thread_each
 from assistant.errors import UsageError
 from assistant.evaluate.cohort import Each, Intake
 
@@ -28,17 +29,14 @@ def several(make: Callable[[], Intake], processes: int) -> Iterator[Each | None]
         return
     # An executor, not a Pool: a Pool whose processes cannot begin starts new ones for ever.
     try:
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (make,)) as pool:
+        with one_thread_each(), ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin, (make,)) as pool:
             yield lambda work, items: pool.map(partial(_work, work), items, chunksize=CHUNK)
     except BrokenProcessPool as error:
         raise UsageError(f"A process that encodes was ended, for want of memory perhaps; lower --processes from {processes}.") from error
 
 
 def _begin(make: Callable[[], Intake]) -> None:
-    import torch
-
     global _intake
-    torch.set_num_threads(1)  # the processes share the cores already
     _intake = make()
 
 

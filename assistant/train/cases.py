@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import phantom
+from assistant.cores import one_thread_each
 from assistant.train.studies import as_study
 from encoder.encoder import Encoder
 from encoder.study import Study
@@ -37,7 +38,7 @@ def _rendered(seeds: range, processes: int) -> Iterator[tuple[int, Study]]:
     if processes == 1:
         yield from ((seed, _study(seed)) for seed in seeds)
         return
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    with one_thread_each(), multiprocessing.get_context("spawn").Pool(processes) as pool:
         for at in range(0, len(seeds), BLOCK):
             yield from zip(seeds[at : at + BLOCK], pool.imap(_study, seeds[at : at + BLOCK]), strict=True)
 

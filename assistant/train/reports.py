@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import phantom
+from assistant.cores import one_thread_each
 
 Wordings = tuple[tuple[str, ...], ...]  # several wordings of one report, each its sentences
 VARIANTS = 4
@@ -24,7 +25,7 @@ def report_wordings(studies: Sequence[dict[str, Any]], *, processes: int = 1) ->
     if processes == 1:
         worded = dict(map(_worded, jobs))
     else:
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        with one_thread_each(), multiprocessing.get_context("spawn").Pool(processes) as pool:
             worded = dict(pool.imap_unordered(_worded, jobs, chunksize=20))
     return [worded[study["seed"]][study["mirror"]] for study in studies]
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import phantom
+from assistant.cores import one_thread_each
 from encoder.config import EncoderConfig, PatchSpec
 from encoder.naming import series_name
 from encoder.outliers import series_statistics
@@ -251,16 +252,10 @@ def make_shards(
     ]
     todo = [job for job in jobs if not job[0].exists()]
     if todo:
-        with multiprocessing.get_context("spawn").Pool(processes or os.cpu_count(), initializer=_one_thread) as pool:
+        with one_thread_each(), multiprocessing.get_context("spawn").Pool(processes or os.cpu_count()) as pool:
             for done, _ in enumerate(pool.imap_unordered(_make, todo), 1):
                 print(f"shards {done}/{len(todo)}", flush=True)
     return [job[0] for job in jobs]
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def _make(job: tuple[Path, range, EncoderConfig, bool]) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from assistant.cores import one_thread_each
 from assistant.errors import UsageError
 from assistant.evaluate.cache import files_of
 from assistant.train.site.manifest import Entry
@@ -205,7 +206,7 @@ def _mapped(function: Callable[[Path], CutStudy | str], paths: Iterable[Path], w
     waiting: deque[Future[CutStudy | str]] = deque()
     try:
         # An executor, not a Pool: a Pool waits for ever for what a killed process had in hand.
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        with one_thread_each(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
             for path in paths:
                 waiting.append(pool.submit(function, path))
                 if len(waiting) > 2 * workers:  # reading is faster than tokenising: what is cut must not pile up in memory
