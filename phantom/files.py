@@ -148,9 +148,9 @@ def _header(phantom: Phantom, rendered: Rendered, number: int) -> Dataset:
     ds.ReasonForTheRequestedProcedure = phantom.indication
     ds.SeriesNumber, ds.BodyPartExamined, ds.PatientPosition, ds.Laterality = number, "BRAIN", "HFS", ""
     ds.Manufacturer, ds.ManufacturerModelName, ds.InstitutionName = MAKERS[rendered.vendor], MODELS[rendered.vendor], "PHANTOM"
-    ds.MagneticFieldStrength, ds.MRAcquisitionType = _decimal(rendered.tesla), "2D"
+    ds.MagneticFieldStrength, ds.MRAcquisitionType = _decimal(rendered.tesla), "3D" if rendered.volume else "2D"
     ds.RepetitionTime, ds.EchoTime, ds.SliceThickness = _decimal(rendered.tr), _decimal(rendered.te), _decimal(rendered.thickness)
-    ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions, ds.EchoTrainLength = _kind(weighting), "SK", "", 1
+    ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions, ds.EchoTrainLength = _kind(rendered), "SK", "", 1
     ds.FlipAngle = _decimal(rendered.flip or 90.0)
     if rendered.ti:
         ds.InversionTime = _decimal(rendered.ti)
@@ -163,12 +163,11 @@ def _header(phantom: Phantom, rendered: Rendered, number: int) -> Dataset:
     return ds
 
 
-def _kind(weighting: Weighting) -> str | list[str]:
-    if weighting is Weighting.FLAIR:
-        return ["SE", "IR"]
-    if weighting in (Weighting.DWI, Weighting.ADC):
+def _kind(rendered: Rendered) -> str | list[str]:
+    if rendered.weighting in (Weighting.DWI, Weighting.ADC):
         return ["SE", "EP"]
-    return "GR" if weighting is Weighting.SWI else "SE"
+    echo = "SE" if rendered.flip is None else "GR"
+    return [echo, "IR"] if rendered.ti else echo
 
 
 def _decimal(value: float) -> str:

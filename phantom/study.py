@@ -19,11 +19,16 @@ from phantom.shape import Mass
 from phantom.signal import Weighting
 from phantom.style import Style, draw_style
 
-NORMAL_SHARE = 0.14
+NORMAL_SHARE = 0.12
 COMBINED_SHARE = 0.18
+TYPICAL_AGE = 0.12  # share of patients whose age and sex are the disease's typical ones: more, and age alone would tell the disease
+TYPICAL_INDICATION = 0.15
+AGES = (3, 88)
+INCIDENTAL = ("arachnoid_cyst", "meningioma", "cavernoma", "small_vessel_disease")  # beside a disease that names no company of its own
 WIDE_VENTRICLES = 4.0  # mm of outward growth from which ventriculomegaly is reported; normal heads stay below 2
 WIDE_SULCI = 1.3  # log odds of csf from which atrophy is reported; normal heads stay below 0.8
 VISIBLE_SHIFT = 3.0  # mm of midline displacement
+OF_AGE = ("small_vessel_disease", "old large_vessel_stroke")
 INDICATIONS = (
     "headache",
     "headache",
@@ -128,7 +133,7 @@ def sample(
 ) -> Phantom:
     """Draw a study from its seed alone.
 
-    diagnosis: a name of DIAGNOSES, or "normal"; None draws one (about one in seven is normal, one in six has a second disease).
+    diagnosis: a name of DIAGNOSES, or "normal"; None draws one (about one in eight is normal, one in six has a second disease).
     companion: a second diagnosis. style: an acquisition in place of the drawn one; drop: weightings that were not acquired.
     mirror: the exact mirror image of the same seed.
     Raises UnknownDiagnosis.
@@ -146,7 +151,7 @@ def sample(
     lesions: list[Lesion] = []
     if main != "normal":
         lesions.append(_draw(RECIPES[main].draw, Scene(disease, backward, _sign(disease), patient.age)))
-        second = companion or (_companion(which, main) if diagnosis is None else None)
+        second = companion or (_companion(which, main, patient.age) if diagnosis is None else None)
         if second:
             lesions.append(_draw(COMPANIONS[second], Scene(disease, backward, _sign(disease), patient.age)))
     head = replace(head, ventricles=head.ventricles + max((lesion.dams for lesion in lesions), default=0.0))
@@ -176,20 +181,22 @@ def _diagnosis(rng: np.random.Generator) -> str:
     return "normal" if rng.random() < NORMAL_SHARE else str(rng.choice(DIAGNOSES))
 
 
-def _companion(rng: np.random.Generator, main: str) -> str | None:
-    choices = RECIPES[main].goes_with
-    return str(rng.choice(choices)) if choices and rng.random() < COMBINED_SHARE else None
+def _companion(rng: np.random.Generator, main: str, age: int) -> str | None:
+    if rng.random() >= COMBINED_SHARE:
+        return None
+    choices = [name for name in RECIPES[main].goes_with or INCIDENTAL if name != main and (age >= 45 or name not in OF_AGE)]
+    return str(rng.choice(choices)) if choices else None
 
 
 def _patient(rng: np.random.Generator, main: str) -> Patient:
-    """Half of the patients come from the diagnosis's typical range, the other half from all adults: age and sex alone must not tell."""
-    low, high = RECIPES[main].ages if main in RECIPES and rng.random() < 0.5 else (19, 88)
-    female = RECIPES[main].female if main in RECIPES and rng.random() < 0.5 else 0.5
-    return Patient(int(rng.integers(low, high + 1)), "F" if rng.random() < female else "M")
+    """Most patients come from one distribution for all diagnoses: age and sex alone must not tell."""
+    typical = main in RECIPES and rng.random() < TYPICAL_AGE
+    low, high = RECIPES[main].ages if typical else AGES
+    return Patient(int(rng.integers(low, high + 1)), "F" if rng.random() < (RECIPES[main].female if typical else 0.5) else "M")
 
 
 def _head(rng: np.random.Generator, patient: Patient, main: str) -> Anatomy:
-    """Size, ventricles and sulci; both widen with age, and markedly so in some."""
+    """Size, ventricles and sulci; children's heads are smaller; ventricles and sulci widen with age, and markedly so in some."""
     older = np.clip((patient.age - 40) / 50, 0, 1)
     ventricles, sulci = 1.2 * older + rng.normal(0, 0.35), 0.55 * older + rng.normal(0, 0.12)
     ventricles, sulci = min(ventricles, 2.0), min(sulci, 0.75)
@@ -198,14 +205,15 @@ def _head(rng: np.random.Generator, patient: Patient, main: str) -> Anatomy:
         ventricles = ventricles if not 2.4 < ventricles < WIDE_VENTRICLES + 0.4 else 2.2
     elif rng.random() < (0.3 if main in ("schwannoma",) else 0.05):  # communicating
         ventricles = rng.uniform(4.6, 7.5)
-    scale = 1 + rng.normal(0, 0.022) + rng.normal(0, 0.015, 3) - (0.02 if patient.sex == "F" else 0)
+    young = np.clip((10 - patient.age) / 8, 0, 1)
+    scale = 1 - 0.07 * young + rng.normal(0, 0.022) + rng.normal(0, 0.015, 3) - (0.02 if patient.sex == "F" else 0)
     x, y, z = (float(value) for value in scale)
-    return Anatomy(int(rng.integers(2**31)), (x, y, z), float(ventricles), float(sulci))
+    return Anatomy(int(rng.integers(2**31)), (x, y, z), float(ventricles), float(sulci - 0.2 * young))
 
 
 def _indication(rng: np.random.Generator, main: str) -> str:
-    """Mostly what any patient may have; in one of four what the disease often brings."""
-    if main in RECIPES and rng.random() < 0.25:
+    """Mostly what any patient may have; now and then what the disease often brings."""
+    if main in RECIPES and rng.random() < TYPICAL_INDICATION:
         return RECIPES[main].indication
     return str(rng.choice(INDICATIONS))
 
