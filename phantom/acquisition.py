@@ -42,14 +42,14 @@ def stored(
     if adc:
         head = head + rng.standard_normal(head.shape, dtype=np.float32) * np.float32(900 * plan.noise) * (head > 60)
         values[window] = head
-        return np.clip(values, 0, 4000).astype(np.int16)
+        return np.asarray(np.clip(values, 0, 4000), np.int16)
     values[window] = np.abs(head) * _receive(head.shape, style)
     if plan.motion:
         values = _moved(values, plan.motion / float(np.linalg.norm(affine[:3, 1])), rng)
     sigma = np.float32(plan.noise * white)
     real = values + sigma * rng.standard_normal(values.shape, dtype=np.float32)
     rician = np.hypot(real, sigma * rng.standard_normal(values.shape, dtype=np.float32))
-    return np.clip(rician * scale, 0, 32767).astype(np.int16)
+    return np.asarray(np.clip(rician * scale, 0, 32767), np.int16)
 
 
 def _blurred(head: Floats, affine: NDArray[np.float64], plan: SeriesPlan, style: Style) -> Floats:

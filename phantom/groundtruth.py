@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantom import anatomy, atlas
+from phantom.absence import PUSHES
 from phantom.atlas import EXTRA_AXIAL, REGIONS
 from phantom.lesion import Lesion
 from phantom.scanner import MIRROR, Maps, sample_head, slabs
@@ -17,7 +18,6 @@ from phantom.signal import Weighting
 from phantom.study import VISIBLE_SHIFT, Phantom
 
 PRIORITIES = ("none", "low", "medium", "high")
-PUSHES = 3.0  # mm at a lesion's surface from which mass effect is reported
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def intracranial_hemorrhage(scene: Scene) -> Lesion:
     deep = region in ("basal ganglia", "thalamus")
     centre = scene.pick((region,), "deep grey" if deep else "white", 0.35 if deep else 0.8)
     stage = scene.one_of("acute", "acute", "early subacute", "late subacute")
-    radius, stretch = scene.between(9, 20) * (0.85 if deep else 1), scene.between(0.8, 1.25)
+    radius, stretch = scene.size(9, 20) * (0.85 if deep else 1), scene.between(0.8, 1.25)
     seed = scene.seed()
 
     def ball(size: float) -> Blob:
@@ -155,7 +155,7 @@ def cavernoma(scene: Scene) -> Lesion:
     """A "popcorn": mixed bright core of old blood with a complete dark rim that blooms on T2*."""
     region = scene.one_of("frontal lobe", "parietal lobe", "temporal lobe", "brainstem", "cerebellum")
     centre = scene.pick((region,), "white", 0.6)
-    radius = scene.between(6, 11)
+    radius = scene.size(6, 11)
     parts = [
         Part("cavernoma", "haemosiderin", Blob(centre, (radius,) * 3, 0.12, scene.seed(), 1.5), "intracranial"),
         Part("cavernoma", "late subacute blood", Blob(centre, (radius * 0.62,) * 3, 0.2, scene.seed(), 1.5), "intracranial", 0.9),
