@@ -152,11 +152,12 @@ def make_shard(path: Path, seeds: range, config: EncoderConfig, mirrored: bool =
         p = phantom.sample(seed)
         study = as_study(p)
         volumes = [canonical(series, config.patch) for series in study.series]
-        parts = [_cut(p, study, volumes, config.patch)]
+        statistics = [series_statistics(volume)[None] for volume in volumes]  # the same for the mirror image
+        parts = [_cut(p, study, volumes, config.patch) | {"statistics": statistics}]
         studies.append(_facts(p, study))
         if mirrored:
             p = phantom.sample(seed, mirror=True)
-            parts.append(_cut(p, study, [_mirror(volume) for volume in volumes], config.patch))
+            parts.append(_cut(p, study, [_mirror(volume) for volume in volumes], config.patch) | {"statistics": statistics})
             studies.append(_facts(p, study))
         for part in parts:
             for name, values in part.items():
@@ -176,7 +177,7 @@ def _mirror(volume: Volume) -> Volume:
 
 def _cut(p: phantom.Phantom, study: Study, volumes: list[Volume], spec: PatchSpec) -> dict[str, list[Any]]:
     labels = _Labels(p, spec)
-    found: dict[str, list[Any]] = {name: [] for name in Shard.__annotations__ if name != "studies"}
+    found: dict[str, list[Any]] = {name: [] for name in Shard.__annotations__ if name not in ("studies", "statistics")}
     for volume in volumes:
         patches = cut(volume, spec)
         lesions, regions, offsets = labels.of(volume, patches)
@@ -188,7 +189,6 @@ def _cut(p: phantom.Phantom, study: Study, volumes: list[Volume], spec: PatchSpe
         found["regions"].append(regions)
         found["offsets"].append(offsets)
         found["lengths"].append(np.int32(len(patches)))
-        found["statistics"].append(series_statistics(volume)[None])
     found["counts"].append(np.int32(len(study.series)))
     return found
 
@@ -220,9 +220,9 @@ def load_shard(path: Path) -> Shard:
 
 
 def make_shards(
-    folder: Path, first_seed: int, studies: int, config: EncoderConfig, *, mirrored: bool = False, processes: int = 2
+    folder: Path, first_seed: int, studies: int, config: EncoderConfig, *, mirrored: bool = False, processes: int | None = None
 ) -> list[Path]:
-    """Make the shards that are missing, in several processes; returns all, in order of seed."""
+    """Make the shards that are missing, one process a core unless told; returns all, in order of seed."""
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(first_seed, first_seed + studies, SHARD)
     jobs = [
@@ -231,7 +231,7 @@ def make_shards(
     ]
     todo = [job for job in jobs if not job[0].exists()]
     if todo:
-        with multiprocessing.get_context("spawn").Pool(processes, initializer=_one_thread) as pool:
+        with multiprocessing.get_context("spawn").Pool(processes or os.cpu_count(), initializer=_one_thread) as pool:
             for done, _ in enumerate(pool.imap_unordered(_make, todo), 1):
                 print(f"shards {done}/{len(todo)}", flush=True)
     return [job[0] for job in jobs]

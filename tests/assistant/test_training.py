@@ -85,10 +85,10 @@ def test_training_stopped_and_resumed_goes_on_where_it_was(shard: Path, tmp_path
     reports = report_wordings(corpus.studies)
     tower = build_text_tower((s for wordings in reports for w in wordings for s in w), config.study.out, vocabulary=200)
     before = {n: p.clone() for n, p in model.named_parameters()}
-    train_encoder(model, tower, corpus, reports, Plan(minutes=5, batch=2, most_steps=2), tmp_path / "checkpoint.safetensors")
+    train_encoder(model, tower, corpus, reports, Plan(minutes=5, steps=2, batch=2, whole_batch=2), tmp_path / "checkpoint.safetensors")
     moved = {n for n, p in model.named_parameters() if not p.equal(before[n])}
     assert any(n.startswith("towers.sequence.") for n in moved)
     assert not any(n.startswith("towers.tokenizer.") for n in moved)
     assert "encoder: 2 steps" in capsys.readouterr().out
-    train_encoder(model, tower, corpus, reports, Plan(minutes=5, batch=2, most_steps=4), tmp_path / "checkpoint.safetensors")
+    train_encoder(model, tower, corpus, reports, Plan(minutes=5, steps=4, batch=2, whole_batch=2), tmp_path / "checkpoint.safetensors")
     assert "encoder: 4 steps" in capsys.readouterr().out  # two more, not four
