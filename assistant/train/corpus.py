@@ -41,7 +41,7 @@ def _rows(path: Path, tokenizer: VQVAE, config: EncoderConfig) -> NDArray[np.flo
         index = np.nonzero(shard.planes == plane)[0]
         for at in range(0, len(index), 512):
             some = index[at : at + 512]
-            latents = tokenizer.encode(torch.from_numpy(as_tokens(shard.values[some], plane))[:, None].to(device))
+            latents = tokenizer.encode(as_tokens(torch.from_numpy(shard.values[some]).to(device), plane)[:, None])
             positions = torch.from_numpy(shard.positions[some].astype(np.int64))
             rows[some] = token_rows(latents, positions, plane, config.patch).half().cpu().numpy()
     return rows

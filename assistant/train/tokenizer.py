@@ -37,7 +37,7 @@ def train_tokenizer(
         for plane in (0, 1, 2):
             rows = rng.permutation(np.nonzero(shard.planes == plane)[0])[: batch * (12 if plane == 0 else 3)]
             for at in range(0, len(rows) - batch + 1, batch):
-                x = torch.from_numpy(as_tokens(shard.values[np.sort(rows[at : at + batch])], plane))[:, None].to(device)
+                x = as_tokens(torch.from_numpy(shard.values[np.sort(rows[at : at + batch])]).to(device), plane)[:, None]
                 if step == 0:
                     _start_codebook(network, x)
                 reconstruction, quantisation = network(x)
