@@ -159,15 +159,18 @@ def chiari_malformation(scene: Scene) -> Lesion:
     name = "chiari_malformation"
     crowd = Blob(scene.place((0.0, scene.between(69, 73), -47.0)), (scene.between(14, 20), 14.0, 9.0), 0.08, scene.seed(), 2.0)
     canal, cord = scene.place((0.0, 46.5, -66.0)), scene.place((0.0, 39.5, -66.0))
+    # the fossa's floor, higher than in others and sloping down to the foramen, with the neck's muscle under it
     parts = [
-        # the fossa's floor, higher than in others, with the neck's muscle under it
-        Part(None, "bone", Blob(scene.place((0.0, 60.0, FORAMEN - 21)), (62.0, 48.0, 22.0), 0.0, 0, 1.5), "intracranial"),
-        Part(None, "muscle", Blob(scene.place((0.0, 60.0, FORAMEN - 26)), (62.0, 48.0, 22.0), 0.0, 0, 1.5), "intracranial"),
+        Part(None, tissue, Blob(here.place((45.0, 60.0, FORAMEN - below)), (50.0, 60.0, 22.0), 0.0, 0, 1.5), "intracranial")
+        for tissue, below in (("bone", 20), ("muscle", 25))
+        for here in (scene, scene.other_side())
+    ]
+    parts += [
         Part(None, "csf", Blob(canal, (11.5, 13.5, 18.0), 0.0, 0, 1.5), "any"),
         Part(None, "white", Blob(cord, (5.5, 4.5, 20.0), 0.0, 0, 1.5), "any"),
         Part(None, "grey", crowd, "csf", 0.9),
     ]
-    top = FORAMEN + 10
+    top = FORAMEN + 14
     for here, length in ((scene, descent), (scene.other_side(), descent * scene.between(0.75, 1.0))):
         half = (top - (FORAMEN - length)) / 2
         middle = here.place((scene.between(4.6, 5.6), scene.between(51, 53), top - half))

@@ -50,13 +50,10 @@ def share(maps: Maps, tissue: str) -> NDArray[np.float32]:
     return maps.fractions[:, maps.tissues.index(tissue)]
 
 
-def test_every_name_is_shown_said_and_lies_where_it_should() -> None:
+def test_impressions_say_their_own_name_and_no_other() -> None:
     for name in NAMES:
-        for seed in range(2):
-            study = phantom.sample(seed, name, style=every_sequence(seed, 64))
-            maps = head_of(study)
-            assert maps.masks[name].sum() >= 4, (name, seed)
-            for sentence in compose(study).sentences:
+        for seed in range(8):
+            for sentence in compose(phantom.sample(seed, name)).sentences:
                 if sentence.subject == name and sentence.section == "impression":
                     assert {mention.name for mention in lexicon.mentions(sentence.text)} == {name}, sentence
 
@@ -68,6 +65,7 @@ def test_midline_and_bilateral_things_lie_on_both_sides(name: str) -> None:
         maps = head_of(study)
         x = centres(maps, study)[maps.masks[name], 0] - study.style.offset[0]
         assert study.lesions[0].side in ("midline", "bilateral")
+        assert len(x) >= 4, (name, seed)
         assert abs(x.mean()) < 6, (name, seed)
 
 
