@@ -50,6 +50,8 @@ REGIONS = (
     "third ventricle",
     "fourth ventricle",
     "basal cisterns",
+    "suprasellar region",
+    "dura",
 )
 """The atlas labels those up to "sella"; the rest, and any place outside the brain's tissue, are labelled by the lesion that lies there."""
 

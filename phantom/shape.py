@@ -147,6 +147,36 @@ class Crescent:
 
 
 @dataclass(frozen=True)
+class Shell:
+    """A layer under the whole skull, from `inner` to `outer` mm below its inner table, uneven by `unevenness`; within a box, LPS mm."""
+
+    outer: float
+    inner: float = 0.0
+    unevenness: float = 0.0
+    seed: int = 0
+    low: Point = (-90.0, -108.0, -68.0)
+    high: Point = (90.0, 122.0, 96.0)
+    softness: float = 1.2
+
+    def box(self) -> Box:
+        """The box it is cut to."""
+        return self.low, self.high
+
+    def mask(self, points: Floats, around: Surroundings, /) -> Floats:
+        """1 within the layer; the box's faces fade over 8 mm."""
+        keep = np.zeros(len(points), np.float32)
+        near = np.flatnonzero((around.depth > 0.05) & (around.depth < self.outer * (1 + 3 * self.unevenness) + self.softness))
+        spot, depth = points[near], around.depth[near]
+        outer = np.float32(self.outer) * (1 + np.float32(self.unevenness) * waves(spot, self.seed, 22.0))
+        layer = _ramp(outer - depth, self.softness)
+        if self.inner:
+            layer = layer * _ramp(depth - np.float32(self.inner), self.softness)
+        to_face = np.minimum(spot - np.asarray(self.low, np.float32), np.asarray(self.high, np.float32) - spot).min(1)
+        keep[near] = layer * np.clip(to_face / 8, 0, 1)
+        return keep
+
+
+@dataclass(frozen=True)
 class VentricleRim:
     """White matter along the lateral ventricles: `width` mm on average, uneven by `unevenness`, thicker at the horns."""
 

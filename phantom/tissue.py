@@ -54,6 +54,18 @@ TISSUES: dict[str, Tissue] = {
     "cyst fluid": Tissue(3700, 1300, 1.0, 2.9, 450),
     "calcification": Tissue(1000, 25, 0.3, 0.5, 6),
     "dural tail": Tissue(1200, 80, 0.75, 0.9, 40, 330),
+    "microadenoma": Tissue(1450, 105, 0.84, 0.90, 55, 680),
+    "craniopharyngioma": Tissue(1450, 125, 0.86, 1.1, 65, 350),
+    "cholesterol fluid": Tissue(520, 260, 0.95, 1.6, 100),
+    "pineal tumour": Tissue(1400, 96, 0.84, 0.90, 55, 350),
+    "germinoma": Tissue(1380, 94, 0.84, 0.58, 55, 320),
+    "colloid": Tissue(560, 88, 0.83, 0.80, 40),
+    "inspissated colloid": Tissue(700, 40, 0.75, 0.7, 25),
+    "mucoid cyst fluid": Tissue(520, 210, 0.93, 1.4, 60),
+    "serous cyst fluid": Tissue(2400, 420, 0.97, 2.2, 150),
+    # low pressure
+    "thick dura": Tissue(1250, 118, 0.86, 0.95, 52, 330),
+    "subdural effusion": Tissue(2600, 700, 0.98, 2.5, 300),
     # infection
     "pus": Tissue(2200, 300, 0.95, 0.55, 120),
     "capsule": Tissue(1000, 58, 0.80, 0.8, 22, 330),

@@ -87,8 +87,10 @@ def schwannoma(scene: Scene) -> Lesion:
 
 
 def pituitary_adenoma(scene: Scene) -> Lesion:
-    """A macroadenoma that rises from the sella into the suprasellar cistern, grey-matter-like, evenly enhancing."""
-    radius = scene.between(8, 14)
+    """A microadenoma within the gland, or a macroadenoma that rises from the sella, grey-matter-like, even, at times up to the chiasm."""
+    if scene.chance(0.3):
+        return _microadenoma(scene)
+    radius = scene.size(8, 14)
     x, y, z = scene.place((scene.between(0.2, 1.5), -3.0, -26.0 + 0.3 * radius))
     centre = (x, y, z)
     low = (x, y, z - radius * 0.75)
@@ -96,6 +98,7 @@ def pituitary_adenoma(scene: Scene) -> Lesion:
         Part("pituitary_adenoma", "adenoma", Blob(low, (radius * 0.8, radius * 0.75, radius * 0.6), 0.05, scene.seed(), 1.5), "any"),
         Part("pituitary_adenoma", "adenoma", Blob(centre, (radius, radius * 0.85, radius * 0.9), 0.06, scene.seed(), 1.5), "any"),
     )
+    reaches_chiasm = radius > 11.5
     return Lesion(
         "pituitary_adenoma",
         "midline",
@@ -104,9 +107,33 @@ def pituitary_adenoma(scene: Scene) -> Lesion:
         parts,
         (Mass(centre, radius, 0.4 * radius),),
         enhancement="solid",
+        stage="large macro" if reaches_chiasm else "macro",
         visible_on=(Weighting.T1_POST, Weighting.T1, Weighting.T2),
         referral=("endocrinology", "neurosurgery", "ophthalmology"),
-        priority="medium",
+        priority="high" if reaches_chiasm else "medium",
+    )
+
+
+def _microadenoma(scene: Scene) -> Lesion:
+    """A focus of 6 to 10 mm in one half of a full gland; it enhances later and less than the gland."""
+    radius = scene.size(3.0, 4.8)
+    x, y, z = scene.place((0.0, -3.0, -30.5))
+    focus = (x + scene.sign * scene.between(1.8, 3.2), y + scene.between(-0.8, 0.8), z)
+    gland = Blob((x, y, z), (radius + 4.6, radius + 2.2, radius + 1.6), 0.03, scene.seed(), 1.5)
+    return Lesion(
+        "pituitary_adenoma",
+        "midline",
+        "sella",
+        2 * radius,
+        (
+            Part(None, "gland", gland, "any"),
+            Part("pituitary_adenoma", "microadenoma", Blob(focus, (radius,) * 3, 0.05, scene.seed(), 1.2), "any"),
+        ),
+        enhancement="solid",
+        stage="micro",
+        visible_on=(Weighting.T1_POST, Weighting.T1),
+        referral=("endocrinology",),
+        priority="low",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phantom.wordings import effects, extra_axial, inflammatory, intra_axial_tumours, vascular
+from phantom.wordings import developmental, effects, extra_axial, inflammatory, intra_axial_tumours, midline, vascular
 from phantom.wordings.normal import NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION
 from phantom.wordings.wording import Wording
 
@@ -13,5 +13,7 @@ WORDINGS: dict[str, Wording] = {
     **extra_axial.WORDINGS,
     **vascular.WORDINGS,
     **inflammatory.WORDINGS,
+    **midline.WORDINGS,
+    **developmental.WORDINGS,
     **effects.WORDINGS,
 }

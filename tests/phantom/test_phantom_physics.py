@@ -31,6 +31,15 @@ LEADING = {
     "multiple_sclerosis": "demyelination",
     "small_vessel_disease": "white matter disease",
     "arachnoid_cyst": "csf",
+    # midline and developmental
+    "colloid_cyst": "colloid",
+    "rathkes_cleft_cyst": "mucoid cyst fluid",
+    "craniopharyngioma": "cholesterol fluid",
+    "pineal_tumor": "pineal tumour",
+    "germ_cell_tumor": "germinoma",
+    "dandy_walker_malformation": "csf",
+    "heterotopia": "grey",
+    "intracranial_hypotension": "thick dura",
 }
 """The tissue that the table's signs speak of."""
 ELSEWHERE = {("brain_abscess", "T1post"): "capsule", ("cavernoma", "SWI"): "haemosiderin"}
