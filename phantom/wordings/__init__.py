@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from phantom.wordings import effects, extra_axial, inflammatory, intra_axial_tumours, vascular
+from phantom.wordings import (
+    effects,
+    extra_axial,
+    infectious,
+    inflammatory,
+    intra_axial_tumours,
+    paediatric_tumours,
+    postoperative,
+    vascular,
+)
 from phantom.wordings.normal import NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION
 from phantom.wordings.wording import Wording
 
@@ -13,5 +22,8 @@ WORDINGS: dict[str, Wording] = {
     **extra_axial.WORDINGS,
     **vascular.WORDINGS,
     **inflammatory.WORDINGS,
+    **infectious.WORDINGS,
+    **paediatric_tumours.WORDINGS,
+    **postoperative.WORDINGS,
     **effects.WORDINGS,
 }
