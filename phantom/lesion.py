@@ -103,7 +103,8 @@ class Scene:
             left = atlas.load().pick(self.rng, regions, "csf", 0.3)
             depth = atlas.load().channels.at(left[None].astype(np.float32))[0, atlas.CHANNELS.index("depth")]
             outer = self.place(left)
-            if abs(outer[0]) > 14 and depth < 9:  # the convexities' labels reach into the ventricles
+            vault = np.hypot(outer[0], outer[1] - 10) > 42 or outer[2] > 30
+            if abs(outer[0]) > 14 and vault and depth < 9:  # the convexities' labels reach to the sella and into the ventricles
                 return outer, towards(outer, (outer[0] * 0.2, 10.0, 5.0), 15)
 
     def regions(self, parts: tuple[Part, ...]) -> list[str]:

@@ -81,7 +81,7 @@ TISSUES: dict[str, Tissue] = {
     "surgical cavity": Tissue(3600, 1100, 1.0, 2.6, 400),
     "protein-rich surgical cavity": Tissue(2500, 600, 0.98, 2.2, 180),
     "scar": Tissue(1400, 75, 0.70, 1.1, 35, 420),
-    "bone flap": Tissue(900, 30, 0.15, 0.1, 8, fat=True),
+    "bone flap": Tissue(900, 15, 0.08, 0.1, 5, fat=True),
     "swollen scalp": Tissue(1250, 95, 0.80, 1.5, 50),
     "tube": Tissue(1000, 5, 0.02, 0.0, 1),
 }

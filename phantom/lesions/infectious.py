@@ -82,7 +82,7 @@ def neurosarcoid(scene: Scene) -> Lesion:
         coat = Blob(pons, (20.0, 17.5, 17.0), 0.05, scene.seed(), 2.0)
         parts.append(Part("neurosarcoid", "granuloma", coat, "csf", 0.75))
     for number in range(count):
-        here = scene if number == 0 or scene.chance(0.5) else scene.other_side()
+        here = scene if number % 2 == 0 else scene.other_side()
         middle, radii = BASAL[0] if number == 0 else BASAL[int(scene.rng.integers(1, len(BASAL)))]
         size = scene.size(0.8, 1.25)
         x, y, z = radii
@@ -93,7 +93,7 @@ def neurosarcoid(scene: Scene) -> Lesion:
         parts.insert(0, Part(None, "vasogenic oedema", swollen, "brain", 0.7))
     return Lesion(
         "neurosarcoid",
-        "midline",
+        "bilateral",
         "basal cisterns",
         0.0,
         tuple(parts),

@@ -42,10 +42,10 @@ def ependymoma(scene: Scene) -> Lesion:
     dams = _dams(scene, 0.85)
     radius = scene.size(11, 15) + 0.25 * dams  # the fourth ventricle that it fills is wide too
     core = Blob(centre, (radius, radius * 0.95, radius * 1.15), 0.12, scene.seed(), 1.8, 0.0, 0.9)
-    below = (x, y + 8, z - radius * 1.05)  # through the foramen of Magendie into the cisterna magna
+    below = scene.place((0.5, 53.0, -52.0))  # through the foramen of Magendie into the cisterna magna
     parts = [
         Part("ependymoma", "ependymal tumour", core, "intracranial"),
-        Part("ependymoma", "ependymal tumour", Blob(below, (6.5, 6.0, radius * 0.75), 0.12, scene.seed(), 1.8), "intracranial"),
+        Part("ependymoma", "ependymal tumour", Blob(below, (7.0, 6.5, scene.size(8.0, 10.0)), 0.12, scene.seed(), 1.8), "intracranial"),
     ]
     if scene.chance(0.65):  # through the foramen of Luschka into the cerebellopontine angle
         for along, size in ((0.95, 6.0), (1.5, 7.0)):

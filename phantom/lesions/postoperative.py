@@ -191,7 +191,7 @@ def catheter(scene: Scene) -> Lesion:
     outside = towards(end, start, float(np.linalg.norm(np.subtract(start, end))) + 18)
     failed = scene.chance(0.35)
     dams = scene.between(4.8, 7.5) if failed else 0.0
-    radius, seed = scene.between(1.9, 2.4), scene.seed()
+    radius, seed = scene.between(2.1, 2.6), scene.seed()  # a little wider than the tube: its signal void
     parts = [Part(None, "vasogenic oedema", VentricleRim(2.0, 0.3, seed), "white", 0.6)] if failed else []
     parts += [
         Part(None, "gliosis", Tube(start, end, radius + 1.6, 2.0), "white", 0.6),

@@ -78,7 +78,7 @@ WORDINGS: dict[str, Wording] = {
             (
                 (FLAIR,),
                 "",
-                ("The cyst is brighter than CSF on FLAIR.", "FLAIR does not suppress the cyst, indicating proteinaceous fluid."),
+                ("The cyst is brighter than CSF on FLAIR.", "FLAIR does not suppress the cyst."),
             ),
         ),
         impression=(

@@ -31,6 +31,16 @@ LEADING = {
     "multiple_sclerosis": "demyelination",
     "small_vessel_disease": "white matter disease",
     "arachnoid_cyst": "csf",
+    # posterior fossa of children, infection, surgery
+    "brainstem_glioma": "pontine tumour",
+    "ependymoma": "ependymal tumour",
+    "medulloblastoma": "embryonal tumour",
+    "pilocytic_astrocytoma": "protein-rich cyst fluid",
+    "viral_encephalitis": "inflamed cortex",
+    "neurosarcoid": "granuloma",
+    "encephalomalacia": "cavity",
+    "resection_cavity": "surgical cavity",
+    "catheter": "tube",
 }
 """The tissue that the table's signs speak of."""
 ELSEWHERE = {("brain_abscess", "T1post"): "capsule", ("cavernoma", "SWI"): "haemosiderin"}
