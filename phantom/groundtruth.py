@@ -53,7 +53,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Truth:
-    """The facts of a study. diagnoses: main first, empty = normal."""
+    """The facts of a study. diagnoses: main first; findings: these and all else there is to see; both empty = normal."""
 
     diagnoses: tuple[str, ...]
     findings: tuple[Finding, ...]

@@ -60,7 +60,7 @@ class Patient:
 class Phantom:
     """One simulated study, before any image is made. Everything is drawn on the unmirrored head; `mirror` swaps left and right at the end.
 
-    diagnoses: main first, names of the taxonomy; empty = normal. lesions: in the same order.
+    lesions: main first, each followed by what belongs to it; none = normal.
     """
 
     seed: int
@@ -74,7 +74,12 @@ class Phantom:
 
     @property
     def diagnoses(self) -> tuple[str, ...]:
-        """The diagnoses, main first, without repetition."""
+        """The diagnoses, main first, without repetition: what a differential may hold, so neither findings nor post-operative states."""
+        return tuple(name for name in self.names if RECIPES[name].kind == "diagnosis")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The taxonomy's names of all lesions, main first, without repetition; empty = normal."""
         return tuple(dict.fromkeys(lesion.name for lesion in self.lesions))
 
     @property
@@ -145,10 +150,10 @@ def sample(
     backward = anatomy.field(head, ())
     lesions: list[Lesion] = []
     if main != "normal":
-        lesions.append(_draw(RECIPES[main].draw, Scene(disease, backward, _sign(disease), patient.age)))
+        lesions += _draw(RECIPES[main].draw, Scene(disease, backward, _sign(disease), patient.age))
         second = companion or (_companion(which, main) if diagnosis is None else None)
         if second:
-            lesions.append(_draw(COMPANIONS[second], Scene(disease, backward, _sign(disease), patient.age)))
+            lesions += _draw(COMPANIONS[second], Scene(disease, backward, _sign(disease), patient.age))
     head = replace(head, ventricles=head.ventricles + max((lesion.dams for lesion in lesions), default=0.0))
     chosen = style or draw_style(acquisition)
     if drop:
@@ -164,8 +169,10 @@ def _with_region(scene: Scene, lesion: Lesion) -> Lesion:
     return replace(lesion, region=votes.most_common(1)[0][0]) if votes else lesion
 
 
-def _draw(recipe: Callable[[Scene], Lesion], scene: Scene) -> Lesion:
-    return _with_region(scene, recipe(scene))
+def _draw(recipe: Callable[[Scene], Lesion], scene: Scene) -> list[Lesion]:
+    """What the recipe draws, then what belongs to it."""
+    main = recipe(scene)
+    return [_with_region(scene, lesion) for lesion in (main, *main.also)]
 
 
 def _sign(rng: np.random.Generator) -> int:

@@ -66,9 +66,19 @@ TISSUES: dict[str, Tissue] = {
     # low pressure
     "thick dura": Tissue(1250, 118, 0.86, 0.95, 52, 330),
     "subdural effusion": Tissue(2600, 700, 0.98, 2.5, 300),
+    "pontine tumour": Tissue(1750, 165, 0.89, 1.25, 90),
+    "ependymal tumour": Tissue(1700, 128, 0.87, 1.05, 65, 620),
+    "enhancing ependymal tumour": Tissue(1650, 125, 0.86, 1.0, 60, 340),
+    "embryonal tumour": Tissue(1550, 103, 0.85, 0.56, 55, 480),
+    "enhancing embryonal tumour": Tissue(1500, 103, 0.85, 0.56, 55, 330),
+    "pilocytic nodule": Tissue(1650, 150, 0.88, 1.5, 75, 310),
+    "protein-rich cyst fluid": Tissue(2300, 420, 0.97, 2.4, 105),
     # infection
     "pus": Tissue(2200, 300, 0.95, 0.55, 120),
     "capsule": Tissue(1000, 58, 0.80, 0.8, 22, 330),
+    "inflamed cortex": Tissue(1700, 145, 0.87, 0.66, 75),
+    "enhancing inflamed cortex": Tissue(1700, 145, 0.87, 0.66, 75, 600),
+    "granuloma": Tissue(1350, 112, 0.84, 0.90, 55, 320),
     # ischaemia
     "acute infarct": Tissue(1550, 135, 0.86, 0.42, 80),
     # blood by age
@@ -79,6 +89,13 @@ TISSUES: dict[str, Tissue] = {
     "subacute subdural fluid": Tissue(520, 260, 0.92, 1.3, 90),
     "haemosiderin": Tissue(1300, 14, 0.75, 0.5, 6),
     "acute subdural blood": Tissue(1150, 40, 0.86, 0.6, 12),
+    # surgery
+    "surgical cavity": Tissue(3600, 1100, 1.0, 2.6, 400),
+    "protein-rich surgical cavity": Tissue(2500, 600, 0.98, 2.2, 180),
+    "scar": Tissue(1400, 75, 0.70, 1.1, 35, 420),
+    "bone flap": Tissue(900, 15, 0.08, 0.1, 5, fat=True),
+    "swollen scalp": Tissue(1250, 95, 0.80, 1.5, 50),
+    "tube": Tissue(1000, 5, 0.02, 0.0, 1),
 }
 
 

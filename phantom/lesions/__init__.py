@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from phantom.lesion import Lesion, Recipe, Scene
-from phantom.lesions import developmental, extra_axial, inflammatory, intra_axial_tumours, midline, vascular
+from phantom.lesions import (
+    developmental,
+    extra_axial,
+    infectious,
+    inflammatory,
+    intra_axial_tumours,
+    midline,
+    paediatric_tumours,
+    postoperative,
+    vascular,
+)
 
 RECIPES: dict[str, Recipe] = {
     **intra_axial_tumours.RECIPES,
@@ -14,6 +24,9 @@ RECIPES: dict[str, Recipe] = {
     **inflammatory.RECIPES,
     **midline.RECIPES,
     **developmental.RECIPES,
+    **infectious.RECIPES,
+    **paediatric_tumours.RECIPES,
+    **postoperative.RECIPES,
 }
 COMPANIONS: dict[str, Callable[[Scene], Lesion]] = {name: recipe.draw for name, recipe in RECIPES.items()} | {
     "old large_vessel_stroke": vascular.old_large_vessel_stroke

@@ -6,24 +6,16 @@ import numpy as np
 
 from phantom import atlas
 from phantom.lesion import ALL, Lesion, Part, Recipe, Scene, towards
-from phantom.shape import Blob, Crescent, Mass, Point
+from phantom.shape import Blob, Crescent, Mass
 from phantom.signal import Weighting
 
 CONVEXITIES = ("frontal convexity", "parietal convexity", "occipital convexity", "middle cranial fossa")
 
 
-def _on_inner_table(scene: Scene, regions: tuple[str, ...]) -> tuple[Point, Point]:
-    """A point just under the skull and the point of the brain it faces (15 mm deeper, towards the head's middle)."""
-    while True:
-        outer = scene.pick(regions, "csf", 0.3)
-        if abs(outer[0]) > 14:
-            return outer, towards(outer, (outer[0] * 0.2, 10.0, 5.0), 15)
-
-
 def meningioma(scene: Scene) -> Lesion:
     """A broad-based dural mass like grey matter, with a cleft of fluid, strong even enhancement and a dural tail; calcium at times."""
     region = scene.one_of(*CONVEXITIES, "frontal convexity", "parietal convexity")
-    outer, deeper = _on_inner_table(scene, (region,))
+    outer, deeper = scene.under_the_skull((region,))
     radius = scene.between(11, 22)
     centre = towards(outer, deeper, radius * 0.55)
     seed = scene.seed()
@@ -148,7 +140,7 @@ def arachnoid_cyst(scene: Scene) -> Lesion:
         outer = scene.place((scene.between(8, 30), scene.between(84, 90), scene.between(-42, -30)))
         centre = towards(outer, (0, 40, -30), radius * 0.4)
     else:
-        outer, deeper = _on_inner_table(scene, (region,))
+        outer, deeper = scene.under_the_skull((region,))
         centre = towards(outer, deeper, radius * 0.35)
     shape = Blob(centre, (radius, radius * scene.between(0.9, 1.3), radius * 0.85), 0.04, scene.seed(), 1.5, 0.0, 1.5)
     return Lesion(

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from phantom.wordings import developmental, effects, extra_axial, inflammatory, intra_axial_tumours, midline, vascular
+from phantom.wordings import (
+    developmental,
+    effects,
+    extra_axial,
+    infectious,
+    inflammatory,
+    intra_axial_tumours,
+    midline,
+    paediatric_tumours,
+    postoperative,
+    vascular,
+)
 from phantom.wordings.normal import NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION
 from phantom.wordings.wording import Wording
 
@@ -15,5 +26,8 @@ WORDINGS: dict[str, Wording] = {
     **inflammatory.WORDINGS,
     **midline.WORDINGS,
     **developmental.WORDINGS,
+    **infectious.WORDINGS,
+    **paediatric_tumours.WORDINGS,
+    **postoperative.WORDINGS,
     **effects.WORDINGS,
 }

@@ -40,6 +40,16 @@ LEADING = {
     "dandy_walker_malformation": "csf",
     "heterotopia": "grey",
     "intracranial_hypotension": "thick dura",
+    # posterior fossa of children, infection, surgery
+    "brainstem_glioma": "pontine tumour",
+    "ependymoma": "ependymal tumour",
+    "medulloblastoma": "embryonal tumour",
+    "pilocytic_astrocytoma": "protein-rich cyst fluid",
+    "viral_encephalitis": "inflamed cortex",
+    "neurosarcoid": "granuloma",
+    "encephalomalacia": "cavity",
+    "resection_cavity": "surgical cavity",
+    "catheter": "tube",
 }
 """The tissue that the table's signs speak of."""
 ELSEWHERE = {("brain_abscess", "T1post"): "capsule", ("cavernoma", "SWI"): "haemosiderin"}
