@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phantom.wordings import effects, extra_axial, inflammatory, intra_axial_tumours, vascular
+from phantom.wordings import effects, extra_axial, haemorrhage, inflammatory, intra_axial_tumours, trauma, vascular, vessels
 from phantom.wordings.normal import NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION
 from phantom.wordings.wording import Wording
 
@@ -13,5 +13,8 @@ WORDINGS: dict[str, Wording] = {
     **extra_axial.WORDINGS,
     **vascular.WORDINGS,
     **inflammatory.WORDINGS,
+    **trauma.WORDINGS,
+    **haemorrhage.WORDINGS,
+    **vessels.WORDINGS,
     **effects.WORDINGS,
 }

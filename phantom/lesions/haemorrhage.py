@@ -1,0 +1,106 @@
+"""Blood in the fluid's spaces: in the ventricles and under the arachnoid."""
+
+from __future__ import annotations
+
+from phantom.lesion import FLUID, Lesion, Part, Recipe, Scene
+from phantom.shape import Blob, Box, Level, OutsideVentricles, Shape, Tube, VentricleRim
+from phantom.signal import Weighting
+
+IN_FRONT = -60.0  # a level (y, mm) in front of all ventricles: blood fills the whole space
+HORN: Box = ((12.0, 16.0, -30.0), (60.0, 90.0, 60.0))
+"""Atrium, occipital and temporal horn of the patient's left; nearer the midline the atlas has cisterns in its ventricles."""
+BODY: Box = ((1.0, -60.0, -4.0), (60.0, 26.0, 60.0))
+THIRD: Box = ((-5.0, -8.0, -18.0), (5.0, 24.0, 5.0))
+FOURTH: Box = ((-22.0, 24.0, -52.0), (22.0, 58.0, -22.0))
+SYLVIAN = ((14.0, -4.0, -22.0), (30.0, -6.0, -16.0), (42.0, -4.0, -6.0), (48.0, 12.0, 6.0), (50.0, 26.0, 14.0))
+"""From the carotid cistern along the fissure, atlas points of the patient's left, LPS mm."""
+
+
+def intraventricular_hemorrhage(scene: Scene) -> Lesion:
+    """Blood that has settled in the occipital horns with a level; at times a cast of one ventricle, or blood in the third and fourth."""
+    both = scene.chance(0.75)
+    cast = scene.chance(0.35)
+    levels = [scene.between(38, 50) for _ in range(2)]
+    below = scene.chance(0.45)
+    dams = scene.between(4.5, 7.5) if scene.chance(0.5) else 0.0
+    shapes: list[Shape] = [_space(scene, HORN, IN_FRONT if cast else _behind(scene, levels[0]))]
+    if cast:
+        shapes.append(_space(scene, BODY, IN_FRONT))
+    if both:
+        shapes.append(_space(scene.other_side(), HORN, _behind(scene, levels[1])))
+    if below:
+        shapes += [Level(*THIRD, IN_FRONT), Level(*FOURTH, IN_FRONT)]
+    parts = [Part("intraventricular_hemorrhage", "ventricular blood", shape, "ventricle", 0.95) for shape in shapes]
+    if dams:
+        parts.insert(0, Part(None, "vasogenic oedema", VentricleRim(2.2, 0.3, scene.seed()), "white", 0.8))
+    return Lesion(
+        "intraventricular_hemorrhage",
+        "bilateral" if both else scene.side,
+        "ventricles",
+        0.0,
+        tuple(parts),
+        stage="acute",
+        visible_on=(*FLUID, Weighting.DWI, Weighting.SWI),
+        referral=("neurosurgery",),
+        priority="high",
+        dams=dams,
+    )
+
+
+def _behind(scene: Scene, level: float) -> float:
+    return scene.place((24.0, level, 6.0))[1]
+
+
+def _space(scene: Scene, box: Box, level: float) -> Level:
+    """One space of the patient's left, or its mirror image, behind the level."""
+    (x, y, z), (across, back, top) = box
+    return Level((x, y, z) if scene.sign > 0 else (-across, y, z), (across if scene.sign > 0 else -x, back, top), level)
+
+
+def subarachnoid_hemorrahage(scene: Scene) -> Lesion:
+    """Blood-stained fluid: about one sylvian fissure and the basal cisterns, in all of them, or in some sulci of one convexity."""
+    extent = scene.one_of("one side", "one side", "diffuse", "convexity")
+    patchy = scene.between(0.25, 0.6)
+    width = scene.between(11, 15)
+    if extent == "convexity":
+        region = scene.one_of("frontal convexity", "parietal convexity")
+        outer = next(point for point in iter(lambda: scene.pick((region,), "csf", 0.3), None) if abs(point[0]) > 26)
+        spread = scene.between(22, 34)
+        spaces: list[Shape] = [Blob(outer, (spread,) * 3, 0.2, scene.seed(), 6.0)]
+    else:
+        region = "basal cisterns"
+        spaces = [Blob(scene.place((4.0, 4.0, -22.0)), (30.0, 34.0, 17.0), 0.1, scene.seed(), 6.0), _sylvian(scene, width)]
+        if extent == "diffuse":
+            spaces.append(_sylvian(scene.other_side(), width))
+            spaces.append(Blob(scene.place((0.0, -40.0, 16.0)), (7.0, 34.0, 34.0), 0.0, 0, 5.0))
+            spaces.append(Blob(scene.place((0.0, 30.0, 62.0)), (62.0, 70.0, 26.0), 0.1, scene.seed(), 8.0))
+    dams = scene.between(4.5, 7.0) if extent != "convexity" and scene.chance(0.3) else 0.0
+    return Lesion(
+        "subarachnoid_hemorrahage",
+        "bilateral" if extent == "diffuse" else scene.side,
+        region,
+        0.0,
+        tuple(
+            Part("subarachnoid_hemorrahage", "blood-stained csf", OutsideVentricles(space, patchy, scene.seed()), "csf", 0.95)
+            for space in spaces
+        ),
+        stage="acute",
+        visible_on=(Weighting.FLAIR, Weighting.SWI),
+        referral=("neurosurgery",),
+        priority="high",
+        dams=dams,
+    )
+
+
+def _sylvian(scene: Scene, width: float) -> Tube:
+    return Tube(tuple(scene.place(point) for point in SYLVIAN), width * 0.8, width, 4.0)
+
+
+RECIPES = {
+    "intraventricular_hemorrhage": Recipe(
+        intraventricular_hemorrhage, (45, 85), 0.46, ("intracranial_hemorrhage", "subarachnoid_hemorrahage"), indication="confusion"
+    ),
+    "subarachnoid_hemorrahage": Recipe(
+        subarachnoid_hemorrahage, (35, 75), 0.58, ("cerebral_aneurysm", "intraventricular_hemorrhage"), indication="headache"
+    ),
+}
