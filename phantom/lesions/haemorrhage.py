@@ -9,9 +9,8 @@ from phantom.signal import Weighting
 IN_FRONT = -60.0  # a level (y, mm) in front of all ventricles: blood fills the whole space
 HORN: Box = ((12.0, 16.0, -30.0), (60.0, 90.0, 60.0))
 """Atrium, occipital and temporal horn of the patient's left; nearer the midline the atlas has cisterns in its ventricles."""
-BODY: Box = ((1.0, -60.0, -4.0), (60.0, 26.0, 60.0))
-THIRD: Box = ((-5.0, -8.0, -18.0), (5.0, 24.0, 5.0))
-FOURTH: Box = ((-22.0, 24.0, -52.0), (22.0, 58.0, -22.0))
+BODY = ((14.0, -34.0, 2.0), (11.0, -22.0, 14.0), (13.0, 0.0, 22.0), (19.0, 22.0, 22.0))
+"""From the frontal horn backwards, atlas points of the patient's left, LPS mm."""
 SYLVIAN = ((14.0, -4.0, -22.0), (30.0, -6.0, -16.0), (42.0, -4.0, -6.0), (48.0, 12.0, 6.0), (50.0, 26.0, 14.0))
 """From the carotid cistern along the fissure, atlas points of the patient's left, LPS mm."""
 
@@ -23,13 +22,14 @@ def intraventricular_hemorrhage(scene: Scene) -> Lesion:
     levels = [scene.between(38, 50) for _ in range(2)]
     below = scene.chance(0.45)
     dams = scene.between(4.5, 7.5) if scene.chance(0.5) else 0.0
-    shapes: list[Shape] = [_space(scene, HORN, IN_FRONT if cast else _behind(scene, levels[0]))]
+    shapes: list[Shape] = [_horn(scene, IN_FRONT if cast else _behind(scene, levels[0]))]
     if cast:
-        shapes.append(_space(scene, BODY, IN_FRONT))
+        shapes.append(Tube(tuple(scene.place(point) for point in BODY), 10.0, 12.0, 2.0))
     if both:
-        shapes.append(_space(scene.other_side(), HORN, _behind(scene, levels[1])))
+        shapes.append(_horn(scene.other_side(), _behind(scene, levels[1])))
     if below:
-        shapes += [Level(*THIRD, IN_FRONT), Level(*FOURTH, IN_FRONT)]
+        shapes.append(Blob(scene.place((0.0, 8.0, -4.0)), (6.0, 13.0, 10.0)))
+        shapes.append(Blob(scene.place((0.0, 44.0, -35.0)), (15.0, 11.0, 14.0)))
     parts = [Part("intraventricular_hemorrhage", "ventricular blood", shape, "ventricle", 0.95) for shape in shapes]
     if dams:
         parts.insert(0, Part(None, "vasogenic oedema", VentricleRim(2.2, 0.3, scene.seed()), "white", 0.8))
@@ -51,16 +51,16 @@ def _behind(scene: Scene, level: float) -> float:
     return scene.place((24.0, level, 6.0))[1]
 
 
-def _space(scene: Scene, box: Box, level: float) -> Level:
-    """One space of the patient's left, or its mirror image, behind the level."""
-    (x, y, z), (across, back, top) = box
+def _horn(scene: Scene, level: float) -> Level:
+    """HORN of this side behind the level."""
+    (x, y, z), (across, back, top) = HORN
     return Level((x, y, z) if scene.sign > 0 else (-across, y, z), (across if scene.sign > 0 else -x, back, top), level)
 
 
 def subarachnoid_hemorrahage(scene: Scene) -> Lesion:
     """Blood-stained fluid: about one sylvian fissure and the basal cisterns, in all of them, or in some sulci of one convexity."""
     extent = scene.one_of("one side", "one side", "diffuse", "convexity")
-    patchy = scene.between(0.25, 0.6)
+    patchy = scene.between(0.15, 0.4)
     width = scene.between(11, 15)
     if extent == "convexity":
         region = scene.one_of("frontal convexity", "parietal convexity")
@@ -69,7 +69,7 @@ def subarachnoid_hemorrahage(scene: Scene) -> Lesion:
         spaces: list[Shape] = [Blob(outer, (spread,) * 3, 0.2, scene.seed(), 6.0)]
     else:
         region = "basal cisterns"
-        spaces = [Blob(scene.place((4.0, 4.0, -22.0)), (30.0, 34.0, 17.0), 0.1, scene.seed(), 6.0), _sylvian(scene, width)]
+        spaces = [Blob(scene.place((4.0, 8.0, -21.0)), (32.0, 38.0, 20.0), 0.1, scene.seed(), 6.0), _sylvian(scene, width)]
         if extent == "diffuse":
             spaces.append(_sylvian(scene.other_side(), width))
             spaces.append(Blob(scene.place((0.0, -40.0, 16.0)), (7.0, 34.0, 34.0), 0.0, 0, 5.0))
