@@ -218,21 +218,24 @@ class Level:
 
 
 @dataclass(frozen=True)
-class OutsideVentricles:
-    """What of a shape lies clear of the ventricles, in patches: unevenness 0 is even, 1 leaves gaps some centimetres wide."""
+class Patches:
+    """A shape in patches: unevenness 0 is even, 1 leaves gaps some centimetres wide. outside: whether it keeps clear of the ventricles."""
 
     shape: Shape
     unevenness: float
     seed: int = 0
+    outside: bool = True
 
     def box(self) -> Box:
         """The shape's bounds."""
         return self.shape.box()
 
     def mask(self, points: Floats, around: Surroundings, /) -> Floats:
-        """The shape's mask, none within 2 mm of the ventricles."""
-        patches = np.clip(1 + np.float32(self.unevenness) * waves(points, self.seed, 24.0), 0, 1)
-        return np.asarray(self.shape.mask(points, around) * patches * np.clip((around.ventricle_distance - 2) / 2, 0, 1), np.float32)
+        """The shape's mask, thinned between the patches."""
+        mask = self.shape.mask(points, around) * np.clip(1 + np.float32(self.unevenness) * waves(points, self.seed, 24.0), 0, 1)
+        if self.outside:
+            mask *= np.clip((around.ventricle_distance - 2) / 2, 0, 1)
+        return np.asarray(mask, np.float32)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from phantom.lesion import FLUID, Lesion, Part, Recipe, Scene
-from phantom.shape import Blob, Box, Level, OutsideVentricles, Shape, Tube, VentricleRim
+from phantom.shape import Blob, Box, Level, Patches, Shape, Tube, VentricleRim
 from phantom.signal import Weighting
 
 IN_FRONT = -60.0  # a level (y, mm) in front of all ventricles: blood fills the whole space
@@ -29,7 +29,7 @@ def intraventricular_hemorrhage(scene: Scene) -> Lesion:
         shapes.append(_horn(scene.other_side(), _behind(scene, levels[1])))
     if below:
         shapes.append(Blob(scene.place((0.0, 8.0, -4.0)), (6.0, 13.0, 10.0)))
-        shapes.append(Blob(scene.place((0.0, 44.0, -35.0)), (15.0, 11.0, 14.0)))
+        shapes.append(Blob(scene.place((0.0, 46.0, -35.0)), (17.0, 15.0, 15.0)))
     parts = [Part("intraventricular_hemorrhage", "ventricular blood", shape, "ventricle", 0.95) for shape in shapes]
     if dams:
         parts.insert(0, Part(None, "vasogenic oedema", VentricleRim(2.2, 0.3, scene.seed()), "white", 0.8))
@@ -60,30 +60,30 @@ def _horn(scene: Scene, level: float) -> Level:
 def subarachnoid_hemorrahage(scene: Scene) -> Lesion:
     """Blood-stained fluid: about one sylvian fissure and the basal cisterns, in all of them, or in some sulci of one convexity."""
     extent = scene.one_of("one side", "one side", "diffuse", "convexity")
-    patchy = scene.between(0.15, 0.4)
-    width = scene.between(11, 15)
+    patchy = scene.between(0.1, 0.3)
+    width = scene.between(15, 20)
+    region = "basal cisterns"
+    spaces: list[Shape]
     if extent == "convexity":
         region = scene.one_of("frontal convexity", "parietal convexity")
         outer = next(point for point in iter(lambda: scene.pick((region,), "csf", 0.3), None) if abs(point[0]) > 26)
         spread = scene.between(22, 34)
-        spaces: list[Shape] = [Blob(outer, (spread,) * 3, 0.2, scene.seed(), 6.0)]
+        spaces = [Patches(Blob(outer, (spread,) * 3, 0.2, scene.seed(), 6.0), patchy, scene.seed())]
     else:
-        region = "basal cisterns"
-        spaces = [Blob(scene.place((4.0, 8.0, -21.0)), (32.0, 38.0, 20.0), 0.1, scene.seed(), 6.0), _sylvian(scene, width)]
+        # the atlas counts some cisterns as ventricles, so what lies about the base must not keep clear of them
+        basal = Blob(scene.place((4.0, 6.0, -24.0)), (32.0, 35.0, 17.0), 0.1, scene.seed(), 6.0)
+        spaces = [Patches(shape, patchy, scene.seed(), outside=False) for shape in (basal, _sylvian(scene, width))]
         if extent == "diffuse":
-            spaces.append(_sylvian(scene.other_side(), width))
-            spaces.append(Blob(scene.place((0.0, -40.0, 16.0)), (7.0, 34.0, 34.0), 0.0, 0, 5.0))
-            spaces.append(Blob(scene.place((0.0, 30.0, 62.0)), (62.0, 70.0, 26.0), 0.1, scene.seed(), 8.0))
+            spaces.append(Patches(_sylvian(scene.other_side(), width), patchy, scene.seed(), outside=False))
+            spaces.append(Patches(Blob(scene.place((0.0, -40.0, 16.0)), (7.0, 34.0, 34.0), 0.0, 0, 5.0), patchy, scene.seed()))
+            spaces.append(Patches(Blob(scene.place((0.0, 30.0, 62.0)), (62.0, 70.0, 26.0), 0.1, scene.seed(), 8.0), patchy, scene.seed()))
     dams = scene.between(4.5, 7.0) if extent != "convexity" and scene.chance(0.3) else 0.0
     return Lesion(
         "subarachnoid_hemorrahage",
         "bilateral" if extent == "diffuse" else scene.side,
         region,
         0.0,
-        tuple(
-            Part("subarachnoid_hemorrahage", "blood-stained csf", OutsideVentricles(space, patchy, scene.seed()), "csf", 0.95)
-            for space in spaces
-        ),
+        tuple(Part("subarachnoid_hemorrahage", "blood-stained csf", space, "csf", 0.95) for space in spaces),
         stage="acute",
         visible_on=(Weighting.FLAIR, Weighting.SWI),
         referral=("neurosurgery",),
@@ -93,7 +93,7 @@ def subarachnoid_hemorrahage(scene: Scene) -> Lesion:
 
 
 def _sylvian(scene: Scene, width: float) -> Tube:
-    return Tube(tuple(scene.place(point) for point in SYLVIAN), width * 0.8, width, 4.0)
+    return Tube(tuple(scene.place(point) for point in SYLVIAN), width * 0.75, width, 5.0)
 
 
 RECIPES = {

@@ -75,7 +75,7 @@ def lacunar_stroke(scene: Scene) -> Lesion:
     def ball(size: float) -> Blob:
         return Blob(centre, (size * 0.9, size * 1.1, size), 0.1, seed, 2.0)
 
-    parts = (Part("lacunar_stroke", "acute infarct" if stage == "acute" else "gliosis", ball(radius), "brain"),)
+    parts: tuple[Part, ...] = (Part("lacunar_stroke", "acute infarct" if stage == "acute" else "gliosis", ball(radius), "brain"),)
     if stage == "old":
         parts = (*parts, Part("lacunar_stroke", "cavity", ball(radius * 0.7), "intracranial"))
     return Lesion(

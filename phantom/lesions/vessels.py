@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from phantom.lesion import ALL, FLUID, Lesion, Part, Recipe, Scene, jitter, towards
-from phantom.shape import Blob, Mass, OutsideVentricles, Point, Tangle, Tube
+from phantom.shape import Blob, Mass, Patches, Point, Tangle, Tube
 from phantom.signal import Weighting
 
 CONVEXITY = np.array([63.0, 80.0, 62.0])  # half axes of the brain's surface, mm, about CENTRE
@@ -127,7 +127,7 @@ def moyamoya(scene: Scene) -> Lesion:
             end = here.place((scene.between(14, 26), scene.between(-8, 10), scene.between(2, 12)))
             parts.append(Part(label, "flowing blood", Tube(_winding(scene, start, end, 3, 2.0), 1.5, 1.1), "intracranial", 0.9))
         ivy = Blob(here.place((46.0, scene.between(-8, 16), scene.between(28, 36))), (30.0, 48.0, 30.0), 0.15, scene.seed(), 6.0)
-        parts.append(Part(label, "slow leptomeningeal flow", OutsideVentricles(ivy, 0.5, scene.seed()), "csf", 0.9))
+        parts.append(Part(label, "slow leptomeningeal flow", Patches(ivy, 0.5, scene.seed()), "csf", 0.9))
         for _ in range(int(scene.rng.integers(1, 4))):
             spot = here.place((scene.between(20, 28), scene.between(-34, 40), scene.between(24, 36)))
             shape = Blob(spot, (scene.between(3.5, 5), scene.between(4.5, 9), scene.between(3.5, 6)), 0.15, scene.seed(), 2.0)
