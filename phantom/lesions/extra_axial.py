@@ -32,7 +32,7 @@ def meningioma(scene: Scene) -> Lesion:
         return Blob(centre, (size, size, size), 0.05, seed, 1.5, 0.0, 1.2)
 
     parts: list[Part] = []
-    swollen = radius > 15 and scene.chance(0.5)
+    swollen = radius / scene.growth > 15 and scene.chance(0.5)
     if swollen:
         shape = Blob(towards(outer, deeper, radius * 1.3), (radius * 1.1,) * 3, 0.22, scene.seed(), 5.0, 0.0, 0.6)
         parts.append(Part("edema", "vasogenic oedema", shape, "white", 0.9))
@@ -67,7 +67,7 @@ def schwannoma(scene: Scene) -> Lesion:
         Part(None, "csf", Blob(centre, (radius + 1.5,) * 3, 0.05, scene.seed(), 1.5), "intracranial", 0.6),
         Part("schwannoma", "schwannoma", Blob(centre, (radius, radius * 0.95, radius), 0.06, scene.seed(), 1.5), "any"),
     ]
-    if radius > 9 and scene.chance(0.5):
+    if radius / scene.growth > 9 and scene.chance(0.5):
         size = radius * scene.between(0.3, 0.45)
         parts.append(
             Part("schwannoma", "cyst fluid", Blob(towards(centre, (0, 60, centre[2]), size), (size,) * 3, 0.15, scene.seed()), "any")

@@ -83,7 +83,7 @@ def brain_metastasis(scene: Scene) -> Lesion:
         region = here.one_of(*LOBES, "cerebellum") if focus or scene.chance(0.85) else "cerebellum"
         centre = here.pick((region,), "grey", 0.4)
         radius = scene.size(7, 12) if focus == 0 else scene.size(4, 9)
-        ring = radius > 7 and scene.chance(0.5)
+        ring = radius / scene.growth > 7 and scene.chance(0.5)
         parts += _oedema(scene, centre, radius + scene.size(10, 17) * (0.6 + radius / 20))
         parts.append(Part("brain_metastasis", "metastatic tumour", Blob(centre, (radius,) * 3, 0.05, scene.seed(), 1.5), "intracranial"))
         if ring:

@@ -135,7 +135,7 @@ def small_vessel_disease(scene: Scene) -> Lesion:
     for _ in range(int(8 + 22 * grade)):
         here = scene if scene.chance(0.5) else scene.other_side()
         centre = here.pick(("frontal lobe", "frontal lobe", "parietal lobe"), "white", 0.97)
-        size = scene.between(2.2, 3.5 + 3.0 * grade)
+        size = scene.size(2.2, 3.5 + 3.0 * grade)
         parts.append(_patch(scene, centre, size))
     for _ in range(int(scene.rng.integers(0, 5)) if scene.chance(0.5) else 0):
         here = scene if scene.chance(0.5) else scene.other_side()

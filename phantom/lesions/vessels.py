@@ -90,7 +90,7 @@ def cerebral_aneurysm(scene: Scene) -> Lesion:
     sac = Blob(centre, (radius, radius * scene.between(0.9, 1.1), radius), 0.05, scene.seed(), 1.2, 0.0, 1.3)
     label = "cerebral_aneurysm"
     parts = [Part(label, "flowing blood", sac, "any"), Part(None, "flowing blood", Tube((neck, centre), 2.0, 2.0), "intracranial")]
-    clot = radius > 6.5 and scene.chance(0.45)
+    clot = radius / scene.growth > 6.5 and scene.chance(0.45)
     if clot:
         lumen = Blob(towards(centre, neck, radius * 0.3), (radius * 0.62,) * 3, 0.05, scene.seed(), 1.2)
         parts[0] = Part(label, "early subacute blood", sac, "any")

@@ -10,8 +10,10 @@ from made_phantoms import every_sequence
 
 import phantom
 from assistant import lexicon
+from phantom import anatomy
 from phantom.groundtruth import herniations
-from phantom.lesion import Lesion
+from phantom.lesion import Lesion, Scene
+from phantom.lesions import RECIPES
 from phantom.shape import Blob, Level, Mass, Patches, Shape, Surroundings, Tangle, Tube
 from phantom.wordings import WORDINGS, effects, haemorrhage, trauma, vessels
 
@@ -93,6 +95,25 @@ def test_the_mask_is_seen_and_on_the_side_of_the_truth(name: str) -> None:
             assert (x.mean() > 0) == (side == "left"), seed
         if side == "midline":
             assert abs(x.mean()) < 8, seed
+
+
+GROWING = (
+    *("meningioma", "schwannoma", "arachnoid_cyst", "subdural_hematoma", "high_grade_glioma", "low_grade_glioma", "brain_metastasis"),
+    *("brain_abscess", "lymphoma", "intracranial_hemorrhage", "cavernoma", "multiple_sclerosis", "brain_contusion", "cerebral_aneurysm"),
+)
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_the_same_lesion_grows(name: str) -> None:
+    """The same random numbers draw the same parts of the same place, larger."""
+    backward = anatomy.field(phantom.sample(1, "normal").anatomy, ())
+    for seed in range(6):
+        scenes = [Scene(np.random.default_rng(seed), backward, 1, 60, growth) for growth in (1.0, 1.3)]
+        first, later = (RECIPES[name].draw(scene) for scene in scenes)
+        assert later.size_mm == pytest.approx(1.3 * first.size_mm)
+        assert [(part.label, part.tissue) for part in first.parts] == [(part.label, part.tissue) for part in later.parts]
+        assert (later.side, later.region, later.stage, later.enhancement) == (first.side, first.region, first.stage, first.enhancement)
+        assert scenes[0].rng.random() == scenes[1].rng.random()
 
 
 def test_an_aneurysm_is_large_enough_to_be_seen_without_angiography() -> None:
