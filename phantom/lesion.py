@@ -130,7 +130,10 @@ class Scene:
         return float(self.rng.uniform(low, high))
 
     def size(self, low: float, high: float) -> float:
-        """A uniform number that grows with the lesion: radii, thicknesses, reaches, mm."""
+        """A uniform number that grows with the lesion: radii, thicknesses, reaches, mm.
+
+        What is drawn only above some size must ask for the first size (divided by growth), so that the numbers after it stay the same.
+        """
         return self.between(low, high) * self.growth
 
     def chance(self, probability: float) -> bool:

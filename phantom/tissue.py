@@ -79,12 +79,18 @@ TISSUES: dict[str, Tissue] = {
     "inflamed cortex": Tissue(1700, 145, 0.87, 0.66, 75),
     "enhancing inflamed cortex": Tissue(1700, 145, 0.87, 0.66, 75, 600),
     "granuloma": Tissue(1350, 112, 0.84, 0.90, 55, 320),
-    # ischaemia
+    # ischaemia, injury, flow
     "acute infarct": Tissue(1550, 135, 0.86, 0.42, 80),
+    "contused brain": Tissue(1500, 140, 0.86, 0.72, 40),
+    "axonal injury": Tissue(1350, 132, 0.86, 0.50, 60),
+    "flowing blood": Tissue(1600, 20, 0.75, 1.5, 12, 150),
+    "slow leptomeningeal flow": Tissue(2100, 700, 1.0, 2.6, 220, 800),
     # blood by age
     "acute blood": Tissue(1250, 34, 0.86, 0.55, 10),
     "early subacute blood": Tissue(450, 45, 0.86, 0.6, 15),
     "late subacute blood": Tissue(400, 250, 0.90, 1.2, 70),
+    "ventricular blood": Tissue(1300, 90, 0.95, 0.55, 9),
+    "blood-stained csf": Tissue(1900, 600, 1.0, 2.2, 14),
     "chronic subdural fluid": Tissue(1500, 420, 0.95, 2.0, 200),
     "subacute subdural fluid": Tissue(520, 260, 0.92, 1.3, 90),
     "haemosiderin": Tissue(1300, 14, 0.75, 0.5, 6),

@@ -8,13 +8,16 @@ from phantom.lesion import Lesion, Recipe, Scene
 from phantom.lesions import (
     developmental,
     extra_axial,
+    haemorrhage,
     infectious,
     inflammatory,
     intra_axial_tumours,
     midline,
     paediatric_tumours,
     postoperative,
+    trauma,
     vascular,
+    vessels,
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -27,6 +30,9 @@ RECIPES: dict[str, Recipe] = {
     **infectious.RECIPES,
     **paediatric_tumours.RECIPES,
     **postoperative.RECIPES,
+    **trauma.RECIPES,
+    **haemorrhage.RECIPES,
+    **vessels.RECIPES,
 }
 COMPANIONS: dict[str, Callable[[Scene], Lesion]] = {name: recipe.draw for name, recipe in RECIPES.items()} | {
     "old large_vessel_stroke": vascular.old_large_vessel_stroke

@@ -16,7 +16,7 @@ def meningioma(scene: Scene) -> Lesion:
     """A broad-based dural mass like grey matter, with a cleft of fluid, strong even enhancement and a dural tail; calcium at times."""
     region = scene.one_of(*CONVEXITIES, "frontal convexity", "parietal convexity")
     outer, deeper = scene.under_the_skull((region,))
-    radius = scene.between(11, 22)
+    radius = scene.size(11, 22)
     centre = towards(outer, deeper, radius * 0.55)
     seed = scene.seed()
 
@@ -24,7 +24,7 @@ def meningioma(scene: Scene) -> Lesion:
         return Blob(centre, (size, size, size), 0.05, seed, 1.5, 0.0, 1.2)
 
     parts: list[Part] = []
-    swollen = radius > 15 and scene.chance(0.5)
+    swollen = radius / scene.growth > 15 and scene.chance(0.5)
     if swollen:
         shape = Blob(towards(outer, deeper, radius * 1.3), (radius * 1.1,) * 3, 0.22, scene.seed(), 5.0, 0.0, 0.6)
         parts.append(Part("edema", "vasogenic oedema", shape, "white", 0.9))
@@ -52,14 +52,14 @@ def meningioma(scene: Scene) -> Lesion:
 def schwannoma(scene: Scene) -> Lesion:
     """An "ice-cream cone" in the cerebellopontine angle: a ball in the cistern with a stub into the internal auditory meatus."""
     centre = scene.place((scene.between(21, 25), scene.between(30, 36), scene.between(-42, -36)))
-    radius = scene.between(7, 14)
+    radius = scene.size(7, 14)
     stub = (centre[0] + scene.sign * (radius + 2.5), centre[1] - 1.0, centre[2] + 1.0)
     parts = [
         Part("schwannoma", "schwannoma", Blob(stub, (7.0, 3.2, 3.2), 0.0, 0, 1.5), "any", 0.95),
         Part(None, "csf", Blob(centre, (radius + 1.5,) * 3, 0.05, scene.seed(), 1.5), "intracranial", 0.6),
         Part("schwannoma", "schwannoma", Blob(centre, (radius, radius * 0.95, radius), 0.06, scene.seed(), 1.5), "any"),
     ]
-    if radius > 9 and scene.chance(0.5):
+    if radius / scene.growth > 9 and scene.chance(0.5):
         size = radius * scene.between(0.3, 0.45)
         parts.append(
             Part("schwannoma", "cyst fluid", Blob(towards(centre, (0, 60, centre[2]), size), (size,) * 3, 0.15, scene.seed()), "any")
@@ -132,7 +132,7 @@ def _microadenoma(scene: Scene) -> Lesion:
 def arachnoid_cyst(scene: Scene) -> Lesion:
     """A smooth pocket that follows cerebrospinal fluid on every sequence: middle fossa, posterior fossa or convexity."""
     region = scene.one_of("middle cranial fossa", "middle cranial fossa", "posterior fossa", "frontal convexity", "parietal convexity")
-    radius = scene.between(14, 24)
+    radius = scene.size(14, 24)
     if region == "middle cranial fossa":
         outer = scene.place((scene.between(46, 54), scene.between(-14, 6), scene.between(-30, -14)))
         centre = towards(outer, (0, 15, 5), radius * 0.35)
@@ -161,7 +161,7 @@ def subdural_hematoma(scene: Scene) -> Lesion:
     stage = scene.one_of("acute", "subacute", "chronic")
     tissue = {"acute": "acute subdural blood", "subacute": "subacute subdural fluid", "chronic": "chronic subdural fluid"}[stage]
     outer = scene.place((60.0, scene.between(-15, 35), scene.between(28, 42)))
-    thickness, spread = scene.between(8, 17), scene.between(62, 85)
+    thickness, spread = scene.size(8, 17), scene.between(62, 85)
     seed = scene.seed()
     parts = [Part("subdural_hematoma", tissue, Crescent(outer, thickness, spread, seed), "intracranial", 0.97)]
     if stage != "acute":
@@ -177,7 +177,7 @@ def subdural_hematoma(scene: Scene) -> Lesion:
     radius = spread * 0.7
     # a broad push inwards: the centre of the push lies outside the head
     far = np.array(outer) * (1.75, 1, 1)
-    masses = (Mass((float(far[0]), float(far[1]), float(far[2])), radius, 0.75 * thickness),)
+    masses = (Mass((float(far[0]), float(far[1]), float(far[2])), radius, scene.between(0.7, 1.4) * thickness),)
     label = atlas.REGIONS[12] if outer[1] < 0 else atlas.REGIONS[13]
     return Lesion(
         "subdural_hematoma",

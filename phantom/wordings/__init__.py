@@ -6,13 +6,16 @@ from phantom.wordings import (
     developmental,
     effects,
     extra_axial,
+    haemorrhage,
     infectious,
     inflammatory,
     intra_axial_tumours,
     midline,
     paediatric_tumours,
     postoperative,
+    trauma,
     vascular,
+    vessels,
 )
 from phantom.wordings.normal import NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION
 from phantom.wordings.wording import Wording
@@ -29,5 +32,8 @@ WORDINGS: dict[str, Wording] = {
     **infectious.WORDINGS,
     **paediatric_tumours.WORDINGS,
     **postoperative.WORDINGS,
+    **trauma.WORDINGS,
+    **haemorrhage.WORDINGS,
+    **vessels.WORDINGS,
     **effects.WORDINGS,
 }

@@ -50,9 +50,22 @@ LEADING = {
     "encephalomalacia": "cavity",
     "resection_cavity": "surgical cavity",
     "catheter": "tube",
+    # trauma, haemorrhage, vessels
+    "brain_contusion": "contused brain",
+    "diffuse_axonal_injury": "axonal injury",
+    "intraventricular_hemorrhage": "ventricular blood",
+    "subarachnoid_hemorrahage": "blood-stained csf",
+    "arteriovenous_malformation": "flowing blood",
+    "cerebral_aneurysm": "flowing blood",
+    "moyamoya": "slow leptomeningeal flow",
 }
 """The tissue that the table's signs speak of."""
-ELSEWHERE = {("brain_abscess", "T1post"): "capsule", ("cavernoma", "SWI"): "haemosiderin"}
+ELSEWHERE = {
+    ("brain_abscess", "T1post"): "capsule",
+    ("cavernoma", "SWI"): "haemosiderin",
+    ("brain_contusion", "SWI"): "acute blood",
+    ("diffuse_axonal_injury", "SWI"): "haemosiderin",
+}
 EVEN = {"SWI": 0.6}
 """How far from normal brain still counts as "equal", as a share of its signal; 0.35 where not given."""
 
