@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantom import anatomy, atlas
+from phantom.absence import PUSHES
 from phantom.atlas import EXTRA_AXIAL, REGIONS
 from phantom.lesion import Lesion
-from phantom.scanner import MIRROR, Maps, sample_head
+from phantom.scanner import MIRROR, Maps, sample_head, slabs
 from phantom.signal import Weighting
 from phantom.study import VISIBLE_SHIFT, Phantom
 
 PRIORITIES = ("none", "low", "medium", "high")
-PUSHES = 3.0  # mm at a lesion's surface from which mass effect is reported
 SUBFALCINE, UNCAL, TONSILLAR = 8.0, 4.5, 3.0  # mm of midline, uncus and tonsils from which they are said to herniate
 UNCUS = np.array([[22, -6, -26], [24, 2, -24], [26, -2, -28]], np.float32)  # of the patient's left, LPS mm
 TONSILS = np.array([[x, y, z] for x in (-8, 8) for y, z in ((44, -48), (48, -52))], np.float32)
@@ -73,23 +73,25 @@ class Truth:
 def labels(phantom: Phantom, affine: NDArray[np.float64], shape: tuple[int, int, int]) -> Labels:
     """Truth on a series' grid: affine 4 x 4 (index (i, j, k) -> LPS mm), shape (i, j, k)."""
     unmirrored = MIRROR @ affine if phantom.mirror else np.asarray(affine, np.float64)
-    maps = sample_head(phantom, anatomy.field(phantom.anatomy, phantom.masses), unmirrored, shape)
-    return Labels(*of_maps(phantom, maps, shape))
+    backward = anatomy.field(phantom.anatomy, phantom.masses)
+    lesions: dict[str, NDArray[np.bool_]] = {}
+    regions = np.zeros(shape[::-1], np.uint8)
+    for first, part, size in slabs(unmirrored, shape):
+        maps = sample_head(phantom, backward, part, size)
+        here = slice(first, first + size[2])
+        regions[here][maps.window] = _regions(phantom, maps).reshape(maps.shape)
+        for name, mask in maps.masks.items():
+            lesions.setdefault(name, np.zeros(shape[::-1], bool))[here][maps.window] = mask.reshape(maps.shape)
+    return Labels({name: np.ascontiguousarray(mask.T) for name, mask in lesions.items()}, np.ascontiguousarray(regions.T))
 
 
-def of_maps(phantom: Phantom, maps: Maps, shape: tuple[int, int, int]) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.uint8]]:
-    """Masks and regions (i, j, k) of an already sampled grid."""
+def _regions(phantom: Phantom, maps: Maps) -> NDArray[np.uint8]:
+    """The region of each point (n,): the atlas's, or the lesion's own where it lies outside the brain."""
     nearest = atlas.load().region_at(maps.atlas_points)
     for lesion in phantom.lesions:
         if lesion.region in EXTRA_AXIAL and lesion.name in maps.masks:
             nearest[maps.masks[lesion.name]] = REGIONS.index(lesion.region)
-
-    def whole(values: NDArray[Any]) -> NDArray[Any]:
-        full = np.zeros(shape[::-1], values.dtype)
-        full[maps.window] = values.reshape(maps.shape)
-        return np.ascontiguousarray(full.transpose(2, 1, 0))
-
-    return {name: whole(mask) for name, mask in maps.masks.items()}, whole(nearest)
+    return nearest
 
 
 def truth(phantom: Phantom) -> Truth:

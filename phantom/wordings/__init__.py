@@ -17,10 +17,19 @@ from phantom.wordings import (
     vascular,
     vessels,
 )
-from phantom.wordings.normal import NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION
+from phantom.wordings.normal import CHANGES, CHANGES_IMPRESSION, LIMITS, NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION
 from phantom.wordings.wording import Wording
 
-__all__ = ["NEGATIVE_IMPRESSION", "NORMAL_FINDINGS", "NORMAL_IMPRESSION", "WORDINGS", "Wording"]
+__all__ = [
+    "CHANGES",
+    "CHANGES_IMPRESSION",
+    "LIMITS",
+    "NEGATIVE_IMPRESSION",
+    "NORMAL_FINDINGS",
+    "NORMAL_IMPRESSION",
+    "WORDINGS",
+    "Wording",
+]
 
 WORDINGS: dict[str, Wording] = {
     **intra_axial_tumours.WORDINGS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phantom.wordings.wording import DWI, FLAIR, POST, T2
+from phantom.wordings.wording import DWI, FLAIR, POST, SWI, T2
 
 NORMAL_FINDINGS = (
     (
@@ -25,14 +25,51 @@ NORMAL_FINDINGS = (
     ),
     ("subdural_hematoma", (T2,), ("No subdural collection.", "There is no subdural hematoma.", "No extra-axial collection is seen.")),
     ("cerebral_atrophy", (T2,), ("The sulci are normal for age.", "Brain volume is normal.", "No cerebral atrophy.")),
-    ("normal", (POST,), ("There is no abnormal enhancement.", "No abnormal enhancement after contrast.", "No pathological enhancement.")),
     (
-        "normal",
+        "enhancement",
+        (POST,),
+        ("There is no abnormal enhancement.", "No abnormal enhancement after contrast.", "No pathological enhancement."),
+    ),
+    (
+        "signal",
         (FLAIR,),
         ("No abnormal parenchymal signal.", "Brain parenchyma shows normal signal.", "No focal signal abnormality on FLAIR."),
     ),
 )
-"""Subject, weightings needed, phrasings of what is normal or absent."""
+"""Subject, weightings needed, phrasings of what is normal or absent. The subjects "enhancement" and "signal" speak of all disease."""
+
+LIMITS = (
+    (DWI, ("Recent ischemia cannot be excluded without diffusion images.", "Assessment for recent ischemia is limited without diffusion.")),
+    (POST, ("A small lesion cannot be excluded without contrast.", "Small lesions may escape a study without contrast.")),
+    (
+        SWI,
+        ("Microbleeds cannot be excluded without susceptibility images.", "Small old bleeds may be missed without susceptibility images."),
+    ),
+)
+"""A weighting that was not acquired, and phrasings of what its absence leaves open."""
+CHANGES = {
+    "grown": (
+        "Compared with the study of {date}, the lesion {where}has increased from {before} to {now}.",
+        "The lesion {where}has grown since {date}, from {before} to {now}.",
+        "Interval growth of the lesion {where}from {before} to {now} since {date}.",
+    ),
+    "stable": (
+        "Compared with the study of {date}, the lesion {where}is unchanged.",
+        "The lesion {where}is stable since {date}.",
+        "No change of the lesion {where}since {date}.",
+    ),
+    "resolved": (
+        "The lesion {where}of the study of {date} is no longer seen.",
+        "Compared with the study of {date}, the lesion {where}has resolved.",
+        "The lesion {where}seen on {date} has resolved.",
+    ),
+}
+"""How a finding compares with the study before. {where}: place and a space, or nothing."""
+CHANGES_IMPRESSION = {
+    "grown": ("Progression since {date}.", "Interval growth since {date}.", "Increase in size since {date}."),
+    "stable": ("No change since {date}.", "Stable since {date}.", "Unchanged since {date}."),
+    "resolved": ("Resolution since {date}.", "Resolved since {date}.", "No residual lesion since {date}."),
+}
 
 NORMAL_IMPRESSION = (
     "Normal MRI of the brain.",

@@ -25,9 +25,9 @@ def test_one_seed_gives_one_study() -> None:
     assert phantom.sample(12) != first
 
 
-def test_about_one_in_seven_is_normal() -> None:
+def test_about_one_in_eight_is_normal() -> None:
     drawn = Counter(_diagnosis(np.random.default_rng([seed, 0])) for seed in range(4000))
-    assert 0.12 < drawn["normal"] / 4000 < 0.16
+    assert 0.10 < drawn["normal"] / 4000 < 0.14
     assert set(drawn) == {"normal", *phantom.DIAGNOSES}
 
 
