@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from encoder.config import EncoderConfig
 from encoder.networks import NameEncoder, SequenceOutput, StudyOutput, Towers
+from encoder.packing import Padding
 from encoder.token_head import TokenEvidence, TokenHead
 
 TOKEN_HIDDEN = 192
@@ -69,10 +70,10 @@ class Gaze(nn.Module):
 
     def forward(self, evidence: TokenEvidence, lengths: Sequence[int], counts: Sequence[int]) -> Tensor:
         """Mean and maximum over each study's series: (b, names, 2 * width)."""
-        weights = torch.split(self.sharpness * evidence.lesions.float(), list(lengths))
-        values = torch.split(self.values(evidence.hidden).float(), list(lengths))
-        seen = torch.stack([w.softmax(0).T @ v for w, v in zip(weights, values, strict=True)])
-        studies = torch.split(seen, list(counts))
+        padding = Padding.of(lengths, evidence.lesions.device)
+        weights = padding.pad(self.sharpness * evidence.lesions.float(), -torch.inf).softmax(1)
+        values = padding.pad(self.values(evidence.hidden).float())
+        studies = torch.split(weights.transpose(1, 2) @ values, list(counts))
         return torch.stack([torch.cat([s.mean(0), s.amax(0)], dim=-1) for s in studies])
 
 
@@ -109,7 +110,7 @@ class StudyHeads(nn.Module):
 
 def strongest_evidence(lesions: Tensor, lengths: Sequence[int], counts: Sequence[int]) -> Tensor:
     """For each study and name: the highest token logit, and the mean over series of each series' highest: (b, 2 * names)."""
-    by_series = torch.stack([part.amax(0) for part in torch.split(lesions, list(lengths))])
+    by_series = Padding.of(lengths, lesions.device).pad(lesions, -torch.inf).amax(1)
     studies = torch.split(by_series, list(counts))
     return torch.cat([torch.stack([s.amax(0) for s in studies]), torch.stack([s.mean(0) for s in studies])], dim=1)
 

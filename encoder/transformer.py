@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from encoder.config import TransformerConfig
+from encoder.packing import Padding
 
 
 class Attention(nn.Module):
@@ -22,9 +23,13 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * heads * head_width, bias=False)
         self.out = nn.Linear(heads * head_width, width)
 
-    def forward(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
-        """x: (total, width); lengths of the segments, summing to total."""
+    def forward(self, x: Tensor, lengths: Sequence[int], padding: Padding | None = None) -> Tensor:
+        """x: (total, width); lengths of the segments, summing to total. padding: attend in one padded block of that layout."""
         qkv = self.qkv(self.norm(x)).view(len(x), 3, self.heads, self.head_width)
+        if padding is not None:
+            query, key, value = padding.pad(qkv).permute(2, 0, 3, 1, 4)
+            block = F.scaled_dot_product_attention(query, key, value, attn_mask=padding.filled[:, None, None])
+            return self.out(padding.unpad(block.transpose(1, 2)).flatten(1))  # type: ignore[no-any-return]
         attended, start = [], 0
         for length, run in groupby(lengths):  # neighbours of one length go through the kernel together
             count = sum(1 for _ in run)
@@ -66,8 +71,8 @@ class Block(nn.Module):
         self.attention = Attention(config.width, config.heads, config.head_width)
         self.feed_forward = FeedForward(config.width, config.mlp)
 
-    def forward(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
-        x = x + self.attention(x, lengths)
+    def forward(self, x: Tensor, lengths: Sequence[int], padding: Padding | None = None) -> Tensor:
+        x = x + self.attention(x, lengths, padding)
         return x + self.feed_forward(x)  # type: ignore[no-any-return]
 
 
@@ -79,7 +84,11 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
 
     def forward(self, x: Tensor, lengths: Sequence[int]) -> Tensor:
-        """x: (total, width) packed; lengths: rows of each segment. Segments do not see each other."""
+        """x: (total, width) packed; lengths: rows of each segment. Segments do not see each other.
+
+        A GPU takes many segments of unlike lengths as one padded block: it would lose its time on starting a kernel for each.
+        """
+        padding = Padding.of(lengths, x.device) if x.is_cuda and len(set(lengths)) > 1 else None
         for block in self.blocks:
-            x = block(x, lengths)
+            x = block(x, lengths, padding)
         return x

@@ -79,6 +79,11 @@ def shift_of_midline(masses: tuple[Mass, ...]) -> float:
     return float(pushed[np.abs(pushed).argmax()])
 
 
+def shift_of(masses: tuple[Mass, ...], points: Floats) -> Floats:
+    """How far the structure at these points (n, 3), LPS mm, is pushed on average: x, y, z in mm."""
+    return np.asarray(_push(masses, np.asarray(points, np.float32)).mean(0), np.float32)
+
+
 def to_head(backward: Grid, atlas_points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where atlas points (n, 3) lie in this head: the backward field inverted by fixed-point iteration."""
     found = atlas_points.astype(np.float32)

@@ -18,6 +18,9 @@ from phantom.signal import Weighting
 from phantom.study import VISIBLE_SHIFT, Phantom
 
 PRIORITIES = ("none", "low", "medium", "high")
+SUBFALCINE, UNCAL, TONSILLAR = 8.0, 4.5, 3.0  # mm of midline, uncus and tonsils from which they are said to herniate
+UNCUS = np.array([[22, -6, -26], [24, 2, -24], [26, -2, -28]], np.float32)  # of the patient's left, LPS mm
+TONSILS = np.array([[x, y, z] for x in (-8, 8) for y, z in ((44, -48), (48, -52))], np.float32)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Truth:
-    """The facts of a study. diagnoses: main first, empty = normal."""
+    """The facts of a study. diagnoses: main first; findings: these and all else there is to see; both empty = normal."""
 
     diagnoses: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -99,6 +102,9 @@ def truth(phantom: Phantom) -> Truth:
     levels = [lesion.priority for lesion in phantom.lesions]
     if abs(phantom.midline_shift) >= 5:
         levels.append("high")
+    if any(finding.name == "brain_herniation" for finding in findings):
+        levels.append("high")
+        referral = tuple(dict.fromkeys((*referral, "neurosurgery")))
     if phantom.ventriculomegaly:
         levels.append("high" if phantom.obstructed else "low" if phantom.atrophy else "medium")
         if phantom.obstructed or not phantom.atrophy:
@@ -136,8 +142,28 @@ def _effects(phantom: Phantom) -> list[Finding]:
     if abs(phantom.midline_shift) >= VISIBLE_SHIFT:
         towards = phantom.side("left" if phantom.midline_shift > 0 else "right")
         found.append(Finding("midline_shift", towards, None, round(abs(phantom.midline_shift), 1), None, shape))
+    found += [Finding("brain_herniation", phantom.side(side), None, None, None, shape, stage=kind) for kind, side in herniations(phantom)]
     if phantom.ventriculomegaly:
         found.append(Finding("ventriculomegaly", "bilateral", "ventricles", None, None, shape))
     if phantom.atrophy:
         found.append(Finding("cerebral_atrophy", "bilateral", None, None, None, shape))
     return list(dict.fromkeys(found))
+
+
+def herniations(phantom: Phantom) -> tuple[tuple[str, str], ...]:
+    """Brain that leaves its compartment: (kind, side of the unmirrored head) for "subfalcine" (towards), "uncal", "tonsillar".
+
+    What asks for no haste has grown for years and the brain has made room for it: it does not count.
+    """
+    masses = tuple(mass for lesion in phantom.lesions if lesion.priority != "low" for mass in lesion.masses)
+    if not masses:
+        return ()
+    found = []
+    if abs(phantom.midline_shift) >= SUBFALCINE:
+        found.append(("subfalcine", "left" if phantom.midline_shift > 0 else "right"))
+    for side, sign in (("left", 1), ("right", -1)):
+        if -sign * anatomy.shift_of(masses, UNCUS * np.array([sign, 1, 1], np.float32))[0] >= UNCAL:
+            found.append(("uncal", side))
+    if -anatomy.shift_of(masses, TONSILS)[2] >= TONSILLAR:
+        found.append(("tonsillar", "midline"))
+    return tuple(found)

@@ -21,7 +21,7 @@ FLUID = (Weighting.T2, Weighting.FLAIR)
 class Part:
     """One compartment: `fraction` of the tissue replaces what lies within its shape.
 
-    within: what it may replace: "white", "brain", "intracranial", "csf", "ventricle" or "any".
+    within: what it may replace: "white", "grey" (cortex), "brain", "intracranial", "csf", "ventricle", "skull", "scalp" or "any".
     label: the taxonomy name whose mask this part belongs to; None for what has no mask of its own. Later parts paint over earlier ones.
     """
 
@@ -40,6 +40,7 @@ class Lesion:
     enhancement: "none", "ring", "solid", "patchy". visible_on: weightings that show it where they were acquired.
     edema: a visible oedema goes with it (its mask is labelled "edema"). stage: such as "acute", "old"; "" where it does not apply.
     dams: mm by which the ventricles' walls move out because it obstructs the way of the fluid.
+    also: what else this process shows under names of its own; the study lists them after it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Lesion:
     priority: str = "medium"
     regions: tuple[str, ...] = ()
     dams: float = 0.0
+    also: tuple[Lesion, ...] = ()
 
     def parts_of(self, label: str) -> tuple[Part, ...]:
         """The parts of one mask."""
@@ -95,6 +97,16 @@ class Scene:
         x, y, z = anatomy.to_head(self.backward, point[None])[0]
         return float(x), float(y), float(z)
 
+    def under_the_skull(self, regions: tuple[str, ...]) -> tuple[Point, Point]:
+        """A point just under the skull and the point of the brain it faces (15 mm deeper, towards the head's middle)."""
+        while True:
+            left = atlas.load().pick(self.rng, regions, "csf", 0.3)
+            depth = atlas.load().channels.at(left[None].astype(np.float32))[0, atlas.CHANNELS.index("depth")]
+            outer = self.place(left)
+            vault = np.hypot(outer[0], outer[1] - 10) > 42 or outer[2] > 30
+            if abs(outer[0]) > 14 and vault and depth < 9:  # the convexities' labels reach to the sella and into the ventricles
+                return outer, towards(outer, (outer[0] * 0.2, 10.0, 5.0), 15)
+
     def regions(self, parts: tuple[Part, ...]) -> list[str]:
         """The regions of evenly spread points of these parts."""
         found: list[str] = []
@@ -118,7 +130,10 @@ class Scene:
         return float(self.rng.uniform(low, high))
 
     def size(self, low: float, high: float) -> float:
-        """A uniform number that grows with the lesion: radii, thicknesses, reaches, mm."""
+        """A uniform number that grows with the lesion: radii, thicknesses, reaches, mm.
+
+        What is drawn only above some size must ask for the first size (divided by growth), so that the numbers after it stay the same.
+        """
         return self.between(low, high) * self.growth
 
     def chance(self, probability: float) -> bool:
@@ -134,7 +149,7 @@ class Scene:
 class Recipe:
     """One disease. ages: typical range in years. female: share of women. goes_with: what may be drawn beside it (incidental or old).
 
-    indication: what often brings such a patient.
+    indication: what often brings such a patient. kind: "diagnosis", "finding" or "postoperative", as in the table of diagnoses.
     """
 
     draw: Callable[[Scene], Lesion]
@@ -142,6 +157,7 @@ class Recipe:
     female: float = 0.5
     goes_with: tuple[str, ...] = ()
     indication: str = "headache"
+    kind: str = "diagnosis"
 
 
 def towards(start: Point, end: Point, mm: float) -> Point:

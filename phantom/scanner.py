@@ -278,7 +278,8 @@ def _texture(fractions: Floats, ventricle: Floats, folding: Floats) -> None:
 
 def _room(fractions: Floats, found: Floats) -> dict[str, Floats]:
     """How much of each point is tissue that a part may replace, by the name of what lies `within`."""
-    rooms = {"white": ("white",), "brain": BRAIN, "intracranial": INSIDE, "csf": ("csf",)}
+    rooms = {"white": ("white",), "grey": ("grey",), "brain": BRAIN, "intracranial": INSIDE, "csf": ("csf",)}
+    rooms |= {"skull": ("bone", "marrow"), "scalp": ("fat",)}
     room = {name: np.minimum(sum(fractions[:, atlas.TISSUES.index(tissue)] for tissue in names), 1) for name, names in rooms.items()}
     return room | {"ventricle": found[:, atlas.CHANNELS.index("ventricle")], "any": np.ones(len(found), np.float32)}
 

@@ -91,7 +91,7 @@ class Prior:
 class Phantom:
     """One simulated study, before any image is made. Everything is drawn on the unmirrored head; `mirror` swaps left and right at the end.
 
-    diagnoses: main first, names of the taxonomy; empty = normal. lesions: in the same order.
+    lesions: main first, each followed by what belongs to it; none = normal.
     recipes: what the lesions were drawn by, main first. growth: of each recipe's lesions, times the first size; 0 = gone.
     drawn_age: the patient's age at the first study, by which the lesions are drawn.
     visit: 1, 2... where a patient has several studies, 0 where this is the only one. prior: the study before this one.
@@ -114,7 +114,12 @@ class Phantom:
 
     @property
     def diagnoses(self) -> tuple[str, ...]:
-        """The diagnoses, main first, without repetition."""
+        """The diagnoses, main first, without repetition: what a differential may hold, so neither findings nor post-operative states."""
+        return tuple(name for name in self.names if RECIPES[name].kind == "diagnosis")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The taxonomy's names of all lesions, main first, without repetition; empty = normal."""
         return tuple(dict.fromkeys(lesion.name for lesion in self.lesions))
 
     @property
@@ -202,7 +207,7 @@ def draw_lesions(seed: int, recipes: tuple[str, ...], growth: tuple[float, ...],
     lesions: list[Lesion] = []
     for name, size in zip(recipes, growth, strict=True):
         drawn = _draw(COMPANIONS[name], Scene(rng, backward, _sign(rng), age, size or 1.0))
-        lesions += [drawn] if size else []
+        lesions += drawn if size else []
     return tuple(lesions)
 
 
@@ -219,8 +224,10 @@ def _with_region(scene: Scene, lesion: Lesion) -> Lesion:
     return replace(lesion, region=votes.most_common(1)[0][0]) if votes else lesion
 
 
-def _draw(recipe: Callable[[Scene], Lesion], scene: Scene) -> Lesion:
-    return _with_region(scene, recipe(scene))
+def _draw(recipe: Callable[[Scene], Lesion], scene: Scene) -> list[Lesion]:
+    """What the recipe draws, then what belongs to it."""
+    main = recipe(scene)
+    return [_with_region(scene, lesion) for lesion in (main, *main.also)]
 
 
 def _sign(rng: np.random.Generator) -> int:

@@ -37,7 +37,7 @@ def phantom(
             if as_json:
                 print(json.dumps({"study": str(folder), "seed": number, **truth(drawn).to_json()}), flush=True)
             else:
-                print(f"{folder}  {', '.join(drawn.diagnoses) or 'normal'}", flush=True)
+                print(f"{folder}  {', '.join(drawn.names) or 'normal'}", flush=True)
         print(f"{number - seed + 1}/{studies}", end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr)
 
 

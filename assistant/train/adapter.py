@@ -33,6 +33,7 @@ from assistant.evidence import Evidence
 from assistant.llm import CONDITIONER, LORA, SOFT_PLACE, WEIGHTS, AdapterManifest, LanguageModel, prompt_schema, quiet_peft
 from assistant.needs import not_assessed
 from assistant.train import text
+from assistant.train.device import fastest
 from encoder.features import Localisation, Score, StudyFeatures
 from encoder.study import Context, Side, Weighting
 from index.case import Neighbour
@@ -55,14 +56,19 @@ class AdapterConfig:
     rank: int = 32
     alpha: int = 64
     length: int = 8
-    batch: int = 4
+    batch: int = 16
     rate: float = 2e-3
     noise: float = 0.4  # of the features, in their own standard deviations
     hint: float = 0.1  # weight of the loss that keeps the soft prompt near the names' own embeddings
     warm_up_steps: int = 400
-    minutes: float = 25.0
+    minutes: float = 40.0  # or `steps`, whichever is over first
+    steps: int = 3000
     held_out: float = 0.06
     seed: int = 0
+
+    def progress(self, spent: float, step: int) -> float:
+        """Share of the training that is over. spent: seconds."""
+        return max(spent / (60 * self.minutes), step / self.steps)
 
 
 # ---- studies --------------------------------------------------------------------------------------------------------
@@ -210,12 +216,12 @@ class Batcher:
         """soft: (items, length, d), of which items without features use none."""
         rows, labels = [], []
         for item, own in zip(items, soft, strict=True):
-            before, after, reply = (torch.tensor(ids, dtype=torch.long) for ids in self.parts(item))
+            before, after, reply = (torch.tensor(ids, dtype=torch.long, device=soft.device) for ids in self.parts(item))
             middle = own if item.row is not None else own[:0]
             rows.append(torch.cat([embedding(before), middle, embedding(torch.cat([after, reply]))]))
-            silent = torch.full((len(before) + len(middle) + len(after),), -100)
+            silent = torch.full((len(before) + len(middle) + len(after),), -100, device=soft.device)
             labels.append(torch.cat([silent, reply]))
-        mask = [torch.ones(len(row), dtype=torch.long) for row in rows]
+        mask = [torch.ones(len(row), dtype=torch.long, device=soft.device) for row in rows]
         pad = torch.nn.utils.rnn.pad_sequence
         return {"inputs_embeds": pad(rows, True), "attention_mask": pad(mask, True), "labels": pad(labels, True, -100)}
 
@@ -226,20 +232,22 @@ class Batcher:
 def train_adapter(
     out: Path, features: Path, config: AdapterConfig = AdapterConfig(), *, base: str | None = None, start: Path | None = None
 ) -> dict[str, float]:
-    """Train LoRA and conditioner on cached features for `config.minutes`; `out` is rewritten whole as it goes. Returns figures.
+    """Train LoRA and conditioner on cached features, on a GPU where there is one; `out` is rewritten whole as it goes. Returns figures.
 
     base: the language model, None = the shipped one. start: an adapter of that model to go on from. Raises UsageError for bad features.
     """
     torch.manual_seed(config.seed)
+    device = fastest()
     rng = Random(config.seed)
     cache = FeatureCache.read(features)
     language_model = LanguageModel.open(base or str(WEIGHTS / "lm"))
     model = language_model.model
-    model.requires_grad_(False)
+    model.requires_grad_(False).to(device)
     train_rows, held_rows = split(cache, config)
-    conditioner = _new_conditioner(cache, train_rows, model, config)
-    names, targets, mains = _name_embeddings(language_model), *_truth(cache)
-    _warm_up(conditioner, cache, train_rows, names, targets, mains, config)
+    conditioner = _new_conditioner(cache, train_rows, model, config).to(device)
+    numbers = cache.numbers.to(device)
+    names, targets, mains = (tensor.to(device) for tensor in (_name_embeddings(language_model), *_truth(cache)))
+    _warm_up(conditioner, numbers, train_rows, names, targets, mains, config)
     with quiet_peft():
         lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
         tuned = get_peft_model(model, lora)
@@ -256,15 +264,14 @@ def train_adapter(
     began, saved, step, tokens, running = time.monotonic(), time.monotonic(), 0, 0, 0.0
     for items in _batches(cache, train_rows, rng, config):
         spent = time.monotonic() - began
-        if spent >= 60 * config.minutes:
+        if (progress := config.progress(spent, step)) >= 1:
             break
-        progress = spent / (60 * config.minutes)
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * min(1.0, (step + 1) / 30) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
         tuned.train()
         conditioner.train()
         picked = torch.tensor([item.row if item.row is not None else 0 for item in items])
-        soft = conditioner(_noisy(cache.numbers[picked], conditioner, config))
+        soft = conditioner(_noisy(numbers[picked], conditioner, config))
         batch = batcher.batch(items, soft, embedding)
         with torch.autocast(model.device.type, dtype=torch.bfloat16):
             loss = tuned(**batch).loss
@@ -330,7 +337,7 @@ def _new_conditioner(cache: FeatureCache, rows: Sequence[int], model: PreTrained
         )
     )
     conditioner.fit_inputs(cache.numbers[list(rows)])
-    conditioner.scale.copy_(embeddings.float().pow(2).mean().sqrt())
+    conditioner.scale.copy_(embeddings.float().pow(2).mean().sqrt().cpu())
     return conditioner
 
 
@@ -369,7 +376,7 @@ def _hint(soft: Tensor, names: Tensor, presence: Tensor, mains: Tensor) -> Tenso
 
 def _warm_up(
     conditioner: Conditioner,
-    cache: FeatureCache,
+    numbers: Tensor,
     rows: Sequence[int],
     names: Tensor,
     presence: Tensor,
@@ -381,7 +388,7 @@ def _warm_up(
     conditioner.train()
     for step in range(config.warm_up_steps):
         picked = pool[torch.randint(len(pool), (64,))]
-        loss = _hint(conditioner(_noisy(cache.numbers[picked], conditioner, config)), names, presence[picked], mains[picked])
+        loss = _hint(conditioner(_noisy(numbers[picked], conditioner, config)), names, presence[picked], mains[picked])
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)

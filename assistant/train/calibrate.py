@@ -32,7 +32,7 @@ def head_outputs(model: Model, corpus: Corpus, batch: int = 16) -> HeadOutputs:
     model.eval()
     outs = [model(corpus.batch(chosen, None)[0]) for chosen in chunks(len(corpus.studies), batch)]
     scores, referral, priority = (
-        torch.cat([getattr(o, name) for o in outs]).double().numpy() for name in ("scores", "referral", "priority")
+        torch.cat([getattr(o, name) for o in outs]).double().cpu().numpy() for name in ("scores", "referral", "priority")
     )
     return HeadOutputs(scores, referral, priority)
 
@@ -45,7 +45,7 @@ def calibrate(
     held_out_rows: list[NDArray[np.float32]],
     provenance: dict[str, Any],
 ) -> Encoder:
-    """The model as an encoder, with thresholds, Platt scaling, priority temperature and outlier statistics fitted on `corpus`."""
+    """The model as an encoder on the CPU: thresholds, Platt scaling, priority temperature and outlier statistics fitted on `corpus`."""
     outputs = head_outputs(model, corpus)
     labels = model.labels
     truth = targets(list(corpus.studies), labels.specialties)
@@ -59,7 +59,7 @@ def calibrate(
         outlier_threshold=outliers.threshold,
         provenance=provenance,
     )
-    return Encoder(card, model.towers, model.readout, outliers)
+    return Encoder(card, model.towers.cpu(), model.readout.cpu(), outliers)
 
 
 def _heads(names: tuple[str, ...], logits: NDArray[np.float64], truth: NDArray[np.bool_]) -> dict[str, Head]:

@@ -18,7 +18,10 @@ from encoder.tokenizer import VQVAE
 
 
 def tokenise(shards: list[Path], tokenizer: VQVAE, config: EncoderConfig, folder: Path) -> None:
-    """Write rows (n, 289) float16 beside each shard, skipping those that exist, so that no epoch tokenises again."""
+    """Write rows (n, 289) float16 beside each shard, skipping those that exist, so that no epoch tokenises again.
+
+    Computed where the tokenizer lies.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for path in shards:
         target = folder / f"{path.stem}.npy"
@@ -33,18 +36,21 @@ def tokenise(shards: list[Path], tokenizer: VQVAE, config: EncoderConfig, folder
 def _rows(path: Path, tokenizer: VQVAE, config: EncoderConfig) -> NDArray[np.float16]:
     shard = load_shard(path)
     rows = np.empty((len(shard.values), config.sequence.width), np.float16)
+    device = next(tokenizer.parameters()).device
     for plane in (0, 1, 2):
         index = np.nonzero(shard.planes == plane)[0]
         for at in range(0, len(index), 512):
             some = index[at : at + 512]
-            latents = tokenizer.encode(torch.from_numpy(as_tokens(shard.values[some], plane))[:, None])
+            latents = tokenizer.encode(as_tokens(torch.from_numpy(shard.values[some]).to(device), plane)[:, None])
             positions = torch.from_numpy(shard.positions[some].astype(np.int64))
-            rows[some] = token_rows(latents, positions, plane, config.patch).half().numpy()
+            rows[some] = token_rows(latents, positions, plane, config.patch).half().cpu().numpy()
     return rows
 
 
-def load_corpus(shards: list[Path], rows: Path) -> tuple[Corpus, list[NDArray[np.float32]]]:
-    """The corpus of these shards, and the image statistics (s, f) of each study."""
+def load_corpus(
+    shards: list[Path], rows: Path, device: torch.device = torch.device("cpu")
+) -> tuple[Corpus, list[NDArray[np.float32]]]:
+    """The corpus of these shards, its tokens on a device, and the image statistics (s, f) of each study."""
     parts: dict[str, list[Any]] = {name: [] for name in ("rows", "lesions", "regions", "offsets", "lengths", "counts")}
     studies: list[dict[str, Any]] = []
     statistics: list[NDArray[np.float32]] = []
@@ -56,11 +62,9 @@ def load_corpus(shards: list[Path], rows: Path) -> tuple[Corpus, list[NDArray[np
         studies.extend(shard.studies)
         statistics.extend(np.split(shard.statistics, np.cumsum(shard.counts)[:-1]))
     joined = {name: np.concatenate(values) for name, values in parts.items()}
+    tokens = {name: torch.from_numpy(joined[name]).to(device) for name in ("rows", "lesions", "regions", "offsets")}
     corpus = Corpus(
-        rows=joined["rows"],
-        lesions=joined["lesions"],
-        regions=joined["regions"],
-        offsets=joined["offsets"],
+        **tokens,
         starts=np.concatenate([[0], np.cumsum(joined["lengths"], dtype=np.int64)]),
         first_series=np.concatenate([[0], np.cumsum(joined["counts"], dtype=np.int64)]),
         studies=tuple(studies),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from assistant.train.adapter import train_adapter
 from assistant.train.calibrate import calibrate
 from assistant.train.cases import build_demo_index
 from assistant.train.corpus import load_corpus, tokenise
+from assistant.train.device import fastest
 from assistant.train.encoder import Plan, train_encoder
 from assistant.train.features import export_features
 from assistant.train.lm import LMConfig, train_lm
@@ -44,17 +46,25 @@ MEASURED = 350  # studies whose statistics stand for the training distribution: 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes of the demo training; the defaults made the shipped weights on two CPU cores."""
+    """Sizes of the demo training; the defaults made the shipped weights. Steps or minutes, whichever is over first, end a stage."""
 
-    training_studies: int = 2040  # each with its mirror image
-    calibration_studies: int = 340
+    training_studies: int = 3600  # each with its mirror image
+    calibration_studies: int = 600
     indexed_studies: int = 304
     first_training_seed: int = 1_000_000
     first_calibration_seed: int = 2_000_000
     first_indexed_seed: int = 3_000_000
     tokenizer_steps: int = 1600
-    tokenizer_minutes: float = 7.0
-    encoder_minutes: float = 78.0
+    tokenizer_minutes: float = 10.0
+    encoder_steps: int = 2400
+    encoder_minutes: float = 120.0
+    encoder_batch: int = 64
+    encoder_rate: float = 2e-3
+
+    @property
+    def plan(self) -> Plan:
+        """How the encoder is trained."""
+        return Plan(self.encoder_minutes, self.encoder_steps, self.encoder_batch, self.encoder_batch, self.encoder_rate)
 
 
 @dataclass(frozen=True)
@@ -118,22 +128,24 @@ def train_demo_encoder(recipe: Recipe, where: Stages, out: Path) -> Encoder:
     training = make_shards(where.shards, recipe.first_training_seed, recipe.training_studies, config, mirrored=True)
     calibration = make_shards(where.shards, recipe.first_calibration_seed, recipe.calibration_studies, config)
     tokenizer = _tokenizer(where.tokenizer, training, config, recipe)
-    tokenise([*training, *calibration], tokenizer, config, where.rows)
-    corpus, statistics = load_corpus(training, where.rows)
+    device = fastest()
+    tokenise([*training, *calibration], tokenizer.to(device), config, where.rows)
+    corpus, statistics = load_corpus(training, where.rows, device)
     torch.manual_seed(0)
     model = Model(config, Labels(names(), specialties(corpus.studies), tuple(REGIONS)))
     model.towers.tokenizer.load_state_dict(tokenizer.state_dict())
     reports = _reports(where.encoder / "reports.json", corpus.studies)
     tower = build_text_tower((sentence for wordings in reports for w in wordings for sentence in w), config.study.out)
-    train_encoder(model, tower, corpus, reports, Plan(recipe.encoder_minutes), where.encoder / "checkpoint.safetensors")
-    held_out, held_out_statistics = load_corpus(calibration, where.rows)
+    train_encoder(model, tower, corpus, reports, recipe.plan, where.encoder / "checkpoint.safetensors")
+    held_out, held_out_statistics = load_corpus(calibration, where.rows, device)
     provenance = {"made_by": "prima train demo", "trained_on": STATEMENT, "licence": "MIT", "recipe": asdict(recipe)}
     some = statistics[:: 2 * max(1, len(statistics) // (2 * MEASURED))]  # every second is a mirror image
     encoder = calibrate(model, config, held_out, np.concatenate(some), held_out_statistics, provenance)
     shutil.rmtree(out, ignore_errors=True)
     encoder.save(out)
-    save_text_tower(tower, out / "text")
-    export_features(encoder, [*calibration, *training[::3]], where.rows, where.encoder / "features", cut=SIMILARITY_CUT)
+    save_text_tower(tower.cpu(), out / "text")
+    features = where.encoder / "features"
+    export_features(encoder, [*calibration, *training[::3]], where.rows, features, cut=SIMILARITY_CUT, device=device)
     return encoder
 
 
@@ -151,7 +163,7 @@ def _tokenizer(folder: Path, shards: list[Path], config: EncoderConfig, recipe: 
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "tokenizer.safetensors"
     if not file.exists():
-        network = train_tokenizer(shards, config, steps=recipe.tokenizer_steps, minutes=recipe.tokenizer_minutes)
+        network = train_tokenizer(shards, config, steps=recipe.tokenizer_steps, minutes=recipe.tokenizer_minutes, device=fastest())
         save_file(network.state_dict(), file)
     network = VQVAE(config.tokenizer)
     network.load_state_dict(load_file(file))
@@ -162,7 +174,7 @@ def _reports(file: Path, studies: Sequence[dict[str, Any]]) -> list[Wordings]:
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(".part")
-        part.write_text(json.dumps(report_wordings(studies, processes=2)), encoding="utf-8")
+        part.write_text(json.dumps(report_wordings(studies, processes=os.cpu_count() or 1)), encoding="utf-8")
         part.replace(file)
     return [tuple(tuple(sentences) for sentences in wordings) for wordings in json.loads(file.read_text(encoding="utf-8"))]
 

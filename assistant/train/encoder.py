@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,14 @@ NAME_DROPOUT, DESCRIPTION_DROPOUT, SERIES_DROPOUT = 0.3, 0.3, 0.15
 class Corpus:
     """All cached studies with their tokens as rows for the sequence transformer.
 
-    rows: (n, 289) float16. lesions: (n, names) uint8. starts: first token of each series. first_series: of each study.
+    rows: (n, 289) float16. lesions: (n, names) uint8. regions: (n,) uint8. offsets: (n, 3) float16 mm. These four lie on one device,
+    where steps are computed. starts: first token of each series. first_series: of each study.
     """
 
-    rows: NDArray[np.float16]
-    lesions: NDArray[np.uint8]
-    regions: NDArray[np.uint8]
-    offsets: NDArray[np.float16]
+    rows: Tensor
+    lesions: Tensor
+    regions: Tensor
+    offsets: Tensor
     starts: NDArray[np.int64]
     first_series: NDArray[np.int64]
     studies: tuple[dict[str, Any], ...]
@@ -75,14 +77,20 @@ class Corpus:
         hide = [rng is not None and rng.random() < DESCRIPTION_DROPOUT for _ in chosen]
         texts = [("unk" if h else self.studies[s]["description"] or "unk") for h, s in zip(hide, chosen, strict=True)]
         index = np.concatenate(picks)
-        batch = TokenBatch(torch.from_numpy(self.rows[index]).float(), lengths, labels, counts, texts)
+        batch = TokenBatch(self.rows[torch.from_numpy(index).to(self.rows.device)].float(), lengths, labels, counts, texts)
         return batch, index, kept_series
+
+    @cached_property
+    def diseased(self) -> NDArray[np.bool_]:
+        """Whether each token holds a lesion."""
+        found: NDArray[np.bool_] = self.lesions.any(1).cpu().numpy()
+        return found
 
     def _some(self, tokens: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """`TOKENS` of a series' tokens in order, those with a lesion preferred (repeated where there are too few)."""
         if len(tokens) < TOKENS:
             return np.sort(rng.choice(tokens, TOKENS))
-        chance = np.where(self.lesions[tokens].any(1), LESION_CHANCE, 1.0)
+        chance = np.where(self.diseased[tokens], LESION_CHANCE, 1.0)
         keys = rng.exponential(size=len(tokens)) / chance  # the smallest keys are a weighted draw without replacement
         return np.sort(tokens[np.argpartition(keys, TOKENS - 1)[:TOKENS]])
 
@@ -94,6 +102,10 @@ class Targets:
     diagnoses: Tensor
     referral: Tensor
     priority: Tensor
+
+    def to(self, device: torch.device) -> Targets:
+        """The same on a device."""
+        return Targets(self.diagnoses.to(device), self.referral.to(device), self.priority.to(device))
 
 
 def targets(studies: list[dict[str, Any]], specialties: tuple[str, ...]) -> Targets:
@@ -113,23 +125,24 @@ def targets(studies: list[dict[str, Any]], specialties: tuple[str, ...]) -> Targ
 def contrastive(image: Tensor, text: Tensor, temperature: Tensor) -> Tensor:
     """Symmetric cross-entropy between unit vectors (b, d) (PRIMA.md section 8)."""
     logits = temperature.exp() * image @ text.T
-    truth = torch.arange(len(logits))
+    truth = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
 
 
-def token_loss(evidence: Any, corpus: Corpus, index: NDArray[np.int64], weight: Tensor) -> Tensor:
+def token_loss(evidence: Any, corpus: Corpus, chosen: NDArray[np.int64], weight: Tensor) -> Tensor:
     """Does each token show each lesion, which region is it, and where in it does the lesion lie."""
-    voxels = torch.from_numpy(corpus.lesions[index])
+    index = torch.from_numpy(chosen).to(corpus.lesions.device)
+    voxels = corpus.lesions[index]
     shown = (voxels >= MIN_VOXELS).float()
     certain = ((voxels == 0) | (voxels >= MIN_VOXELS)).float()
     lesion = (
         (F.binary_cross_entropy_with_logits(evidence.lesions.float(), shown, pos_weight=weight, reduction="none") * certain).mean(0).sum()
     )
-    region = torch.from_numpy(corpus.regions[index].astype(np.int64))
+    region = corpus.regions[index].long()
     tissue = region > 0
     place = F.cross_entropy(evidence.regions.float()[tissue], region[tissue])
     any_lesion = shown.bool().any(1)
-    offset = torch.from_numpy(corpus.offsets[index]).float()
+    offset = corpus.offsets[index].float()
     here = any_lesion & (offset.abs().sum(1) > 0)
     far = F.smooth_l1_loss(evidence.offsets.float()[here] / 10, offset[here] / 10) if here.any() else lesion.new_zeros(())
     return lesion + 0.3 * place + 0.3 * far
@@ -137,25 +150,30 @@ def token_loss(evidence: Any, corpus: Corpus, index: NDArray[np.int64], weight: 
 
 def series_labels(corpus: Corpus) -> Tensor:
     """Which names some token of each series shows: (series, names)."""
-    shown = np.maximum.reduceat(corpus.lesions, corpus.starts[:-1], axis=0) >= MIN_VOXELS
-    return torch.from_numpy(shown).float()
+    lengths = torch.from_numpy(np.diff(corpus.starts)).to(corpus.lesions.device)
+    most = torch.segment_reduce((corpus.lesions >= MIN_VOXELS).float(), "max", lengths=lengths, axis=0)
+    return most.clamp(min=0)  # a series without tokens shows nothing
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast. minutes: stop and anneal by the clock, whatever the step count; most_steps: stop there even so.
+    """How long and how fast. minutes, steps: whichever runs out first ends the training, annealed to its end by then.
 
     batch: studies in a step of thinned series; whole_batch: in a step of whole ones.
     """
 
     minutes: float
+    steps: int
     batch: int = 24
     whole_batch: int = 16
     rate: float = 1.2e-3
     warm_up: float = 0.05
     seed: int = 0
     save_every: float = 120.0
-    most_steps: int | None = None
+
+    def progress(self, spent: float, step: int) -> float:
+        """Share of the training that is over, 1 or more at its end. spent: seconds."""
+        return max(spent / (60 * self.minutes), step / self.steps)
 
 
 SHARES = {"study": 0.5, "tokens": 3.0, "series": 0.25, "pooled": 0.25, "clip": 1.0, "priority": 0.3, "referral": 1.0}
@@ -175,21 +193,22 @@ class Learner(nn.Module):
         self.from_series = nn.Linear(towers.sequence.project.out_features, names)
         self.from_pooled = nn.Linear(towers.study.clip.in_features, names)
         self.temperature = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        self.wanted = targets(list(corpus.studies), model.labels.specialties)
+        self.device = corpus.rows.device
+        self.wanted = targets(list(corpus.studies), model.labels.specialties).to(self.device)
         self.series = series_labels(corpus)
         share = self.wanted.diagnoses.mean(0)
         self.weight = ((1 - share) / share.clamp(min=1e-3)).clamp(1, 4)
         self.used = (self.wanted.diagnoses.sum(0) > 5).float()
-        shown = torch.from_numpy((corpus.lesions >= MIN_VOXELS).mean(0)).float()
+        shown = (corpus.lesions >= MIN_VOXELS).float().mean(0)
         self.token_weight = (0.02 / shown.clamp(min=1e-4)).clamp(1, 12)
 
     def forward(self, chosen: NDArray[np.int64], texts: list[str], rng: np.random.Generator, *, whole: bool) -> dict[str, Tensor]:
         """The losses of some studies and their reports, by name; `SHARES` says how much each counts."""
         batch, index, kept = self.corpus.batch(chosen, rng, whole=whole)
         series = np.concatenate([self.corpus.first_series[study] + np.array(own) for study, own in zip(chosen, kept, strict=True)])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             out = self.model(batch)
-            words = self.tower(_features(self.tower, texts))["sentence_embedding"]
+            words = self.tower(_features(self.tower, texts, self.device))["sentence_embedding"]
             by_series, by_study = self.from_series(out.sequences), self.from_pooled(out.pooled)
         truth = self.wanted.diagnoses[chosen]
         warmth = self.temperature.clamp(max=math.log(20))  # beyond, a hair's breadth between embeddings would do; retrieval needs more
@@ -210,13 +229,13 @@ class Learner(nn.Module):
 
 
 def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, reports: list[Wordings], plan: Plan, checkpoint: Path) -> None:
-    """Train in place; progress is the share of `plan.minutes` spent, so that a slow machine still anneals to the end.
+    """Train in place, on the device of the corpus; a slow machine does fewer steps, and still anneals to the end.
 
     reports: of each study. checkpoint: written every `save_every` seconds, resumed from when there.
     """
     torch.manual_seed(plan.seed)
     rng = np.random.default_rng(plan.seed)
-    learner = Learner(model, tower, corpus)
+    learner = Learner(model, tower, corpus).to(corpus.rows.device)
     parameters = [p for name, p in learner.named_parameters() if not name.startswith("model.towers.tokenizer.")]
     optimiser = torch.optim.AdamW(parameters, lr=plan.rate, weight_decay=0.05, betas=(0.9, 0.98))
     spent, step = _resume(checkpoint, learner, optimiser)
@@ -224,8 +243,7 @@ def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, repo
     if step == 0:
         _quiet_registers(model)
     learner.train()
-    while spent < 60 * plan.minutes and (plan.most_steps is None or step < plan.most_steps):
-        progress = spent / (60 * plan.minutes)
+    while (progress := plan.progress(spent, step)) < 1:
         for group in optimiser.param_groups:
             group["lr"] = plan.rate * min(1.0, progress / plan.warm_up + 0.02) * (0.5 + 0.5 * math.cos(math.pi * progress) + 0.01)
         tick = time.monotonic()
@@ -256,9 +274,9 @@ def _quiet_registers(model: Model) -> None:
         nn.init.normal_(registers, std=0.02)
 
 
-def _features(tower: SentenceTransformer, texts: list[str]) -> dict[str, Tensor]:
-    features: dict[str, Tensor] = tower.preprocess(texts)
-    return features
+def _features(tower: SentenceTransformer, texts: list[str], device: torch.device) -> dict[str, Any]:
+    features: dict[str, Any] = tower.preprocess(texts)
+    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in features.items()}
 
 
 def _save(path: Path, learner: Learner, optimiser: Any, spent: float, step: int) -> None:

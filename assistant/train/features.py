@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,21 +20,25 @@ from encoder.encoder import Encoder
 from encoder.features import Score
 from encoder.locate import TokenView, find_place
 from encoder.model import ModelOutput, embed, read_out
+from encoder.token_head import TokenEvidence
 
 NEIGHBOURS = 6
 BATCH = 16
 
 
 @torch.inference_mode()
-def export_features(encoder: Encoder, shards: list[Path], rows: Path, folder: Path, *, cut: float) -> None:
+def export_features(
+    encoder: Encoder, shards: list[Path], rows: Path, folder: Path, *, cut: float, device: torch.device = torch.device("cpu")
+) -> None:
     """Write features.safetensors and features.json: one row a study, with its places, and its neighbours above similarity `cut`."""
-    corpus, _ = load_corpus(shards, rows)
+    corpus, _ = load_corpus(shards, rows, device)
+    towers, readout = copy.deepcopy(encoder.towers).to(device), copy.deepcopy(encoder.readout).to(device)
     centres = np.concatenate([load_shard(path).centres for path in shards])
     arrays: dict[str, list[NDArray[Any]]] = {k: [] for k in ("embedding", "registers", "sequences_mean", "score", "probability")}
     studies: list[dict[str, Any]] = []
     for chosen in chunks(len(corpus.studies), BATCH):
         batch, index, _ = corpus.batch(chosen, None)
-        out = read_out(encoder.readout, *embed(encoder.towers, batch), batch)
+        out = to_cpu(read_out(readout, *embed(towers, batch), batch))
         read = [_scores(encoder, logits) for logits in out.scores.double().numpy()]
         arrays["embedding"].append(torch.nn.functional.normalize(out.clip.float(), dim=1).numpy())
         arrays["registers"].append(out.registers.float().numpy())
@@ -49,6 +54,13 @@ def export_features(encoder: Encoder, shards: list[Path], rows: Path, folder: Pa
     folder.mkdir(parents=True, exist_ok=True)
     save_file({**joined, "seed": seeds}, folder / "features.safetensors")
     (folder / "features.json").write_text(json.dumps({"encoder": encoder.hash, "heads": list(encoder.card.heads), "studies": studies}))
+
+
+def to_cpu(output: ModelOutput) -> ModelOutput:
+    """The same output on the CPU."""
+    evidence = TokenEvidence(**{name: value.cpu() for name, value in vars(output.evidence).items()})
+    rest = {name: value.cpu() for name, value in vars(output).items() if name != "evidence"}
+    return ModelOutput(**rest, evidence=evidence)
 
 
 def _scores(encoder: Encoder, logits: NDArray[np.float64]) -> list[Score]:

@@ -21,6 +21,7 @@ from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 import prompts
 from assistant.conditioner import prompt_fields
 from assistant.train import text
+from assistant.train.device import fastest
 from prompts import diagnoses
 
 log = logging.getLogger(__name__)
@@ -51,12 +52,17 @@ class LMConfig:
     heads: int = 4
     inner: int = 704
     context: int = 2048
-    batch: int = 2048  # tokens, padding included
+    batch: int = 16384  # tokens, padding included
     drilled_first: float = 0.3  # of the time, only drills
     drilled: float = 0.25
     rate: float = 3e-3
-    minutes: float = 20.0
+    minutes: float = 60.0  # or `steps`, whichever is over first
+    steps: int = 2200
     seed: int = 20_000_000
+
+    def progress(self, spent: float, step: int) -> float:
+        """Share of the training that is over. spent: seconds."""
+        return max(spent / (60 * self.minutes), step / self.steps)
 
 
 # ---- tokenizer ------------------------------------------------------------------------------------------------------
@@ -185,9 +191,9 @@ def new_model(config: LMConfig, tokenizer: PreTrainedTokenizerFast) -> Lfm2ForCa
 
 
 def train_lm(out: Path, config: LMConfig = LMConfig(), *, resume: bool = True) -> dict[str, float]:
-    """Train tokenizer and model into `out`, for `config.minutes` of wall time; returns tokens, tokens/s and held-out loss.
+    """Train tokenizer and model into `out`, on a GPU where there is one; returns tokens, tokens/s and held-out loss.
 
-    The cosine schedule runs over wall time. `out`.partial holds a checkpoint every two minutes; training goes on from it.
+    `out`.partial holds a checkpoint every two minutes; training goes on from it.
     """
     partial = out.with_name(f"{out.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
@@ -195,19 +201,19 @@ def train_lm(out: Path, config: LMConfig = LMConfig(), *, resume: bool = True) -
     torch.manual_seed(config.seed)
     if resume and state_file.exists():
         tokenizer = PreTrainedTokenizerFast.from_pretrained(partial)
-        state: dict[str, Any] = torch.load(state_file, weights_only=True)
+        state: dict[str, Any] = torch.load(state_file, weights_only=True, map_location="cpu")
     else:
         tokenizer = build_tokenizer(config)
         tokenizer.save_pretrained(partial)
         state = {"spent": 0.0, "tokens": 0, "step": 0}
-    model = new_model(config, tokenizer)
+    model = new_model(config, tokenizer).to(fastest())
     optimisers = _optimisers(model, config)
     if "model" in state:
         model.load_state_dict(state["model"])
         for optimiser, kept in zip(optimisers, state.get("optimisers", ()), strict=False):
             optimiser.load_state_dict(kept)
     held_out = list(islice(batches(tokenizer, Random(7), config.batch, lambda: 0.0), 6))
-    progress = state["spent"] / (60 * config.minutes)
+    progress = config.progress(state["spent"], state["step"])
     # First only drills: what comes after is learnt by copying.
     source = batches(
         tokenizer, Random(config.seed + 2 + state["step"]), config.batch, lambda: 1.0 if progress < config.drilled_first else config.drilled
@@ -215,8 +221,7 @@ def train_lm(out: Path, config: LMConfig = LMConfig(), *, resume: bool = True) -
     began, spent, tokens, step, saved = time.monotonic(), state["spent"], state["tokens"], state["step"], 0.0
     figures = {"spent": spent, "tokens": tokens, "step": step, "loss": math.nan}
     model.train()
-    while (clock := spent + time.monotonic() - began) < 60 * config.minutes:
-        progress = clock / (60 * config.minutes)
+    while (progress := config.progress(clock := spent + time.monotonic() - began, step)) < 1:
         _set_rate(optimisers, step, progress)
         batch = next(source)
         loss = _loss(model, batch)
@@ -265,7 +270,8 @@ def _set_rate(optimisers: list[torch.optim.Optimizer], step: int, progress: floa
 
 
 def _loss(model: Lfm2ForCausalLM, batch: Tensor) -> Tensor:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    batch = batch.to(model.device)
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
         loss: Tensor = model(input_ids=batch[0], labels=batch[1]).loss
     return loss
 

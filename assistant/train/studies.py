@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 import phantom
 from encoder.config import EncoderConfig, PatchSpec
@@ -78,9 +79,9 @@ def thin_first(patches: Patches) -> NDArray[np.float16]:
     return np.moveaxis(patches.values, patches.plane_axis + 1, 1)[:, ::2].astype(np.float16)
 
 
-def as_tokens(values: NDArray[np.float16], plane: int) -> NDArray[np.float32]:
+def as_tokens(values: Tensor, plane: int) -> Tensor:
     """Undo `thin_first`: what the tokenizer takes, thin axis doubled, axes in native order."""
-    return np.ascontiguousarray(np.moveaxis(np.repeat(values, 2, axis=1), 1, plane + 1), dtype=np.float32)
+    return values.float().repeat_interleave(2, 1).movedim(1, plane + 1).contiguous()
 
 
 @lru_cache(maxsize=1)
@@ -97,13 +98,27 @@ class _Labels:
         self.seen: dict[bytes, Any] = {}
 
     def of(self, volume: Volume, patches: Patches) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float16]]:
-        key = volume.affine.tobytes() + str(volume.values.shape).encode() + bytes([volume.plane_axis])
-        if key not in self.seen:
-            self.seen[key] = self._grid(volume)
-        lesions, regions, centres = self.seen[key]
+        lesions, regions, centres = self.cells(volume)
         cell = tuple((patches.positions // token_size(volume.plane_axis, self.spec)).T)
         offsets = centres[cell] - patches.centres_mm
         return lesions[cell], regions[cell], np.where(np.isfinite(offsets), offsets, 0).astype(np.float16)
+
+    def cells(self, volume: Volume) -> tuple[Any, Any, Any]:
+        """As `_grid`, which is asked once for each grid."""
+        key = _grid_key(volume)
+        if key not in self.seen:
+            self.seen[key] = self._grid(volume)
+        found: tuple[Any, Any, Any] = self.seen[key]
+        return found
+
+    def mirrored(self, p: phantom.Phantom, images: list[Volume], volumes: list[Volume]) -> _Labels:
+        """Labels of the mirror image `p`: those of the volumes, flipped, wherever cells come to lie on cells."""
+        found = _Labels(p, self.spec)
+        for image, volume in zip(images, volumes, strict=True):
+            if volume.values.shape[2] % token_size(volume.plane_axis, self.spec)[2] == 0:
+                lesions, regions, centres = (np.flip(cells, 2) for cells in self.cells(volume))
+                found.seen[_grid_key(image)] = lesions, regions, centres * np.array([-1, 1, 1])
+        return found
 
     def _grid(self, volume: Volume) -> tuple[Any, Any, Any]:
         """Lesion voxels (cells, names), region (cells) and lesion centre in mm (cells, 3) for every cell of the token grid.
@@ -136,6 +151,10 @@ class _Labels:
         return lesions, np.stack(votes, -1).argmax(-1).astype(np.uint8), voxel @ affine[:3, :3].T + affine[:3, 3]
 
 
+def _grid_key(volume: Volume) -> bytes:
+    return volume.affine.tobytes() + str(volume.values.shape).encode() + bytes([volume.plane_axis])
+
+
 def _blocks(volume: NDArray[Any], patch: tuple[int, ...]) -> NDArray[Any]:
     """The volume as (cell, voxel in cell) pairs on each axis."""
     cells = [s // t for s, t in zip(volume.shape, patch, strict=True)]
@@ -152,11 +171,14 @@ def make_shard(path: Path, seeds: range, config: EncoderConfig, mirrored: bool =
         p = phantom.sample(seed)
         study = as_study(p)
         volumes = [canonical(series, config.patch) for series in study.series]
-        parts = [_cut(p, study, volumes, config.patch)]
+        statistics = [series_statistics(volume)[None] for volume in volumes]  # the same for the mirror image
+        labels = _Labels(p, config.patch)
+        parts = [_cut(labels, study, volumes) | {"statistics": statistics}]
         studies.append(_facts(p, study))
         if mirrored:
             p = phantom.sample(seed, mirror=True)
-            parts.append(_cut(p, study, [_mirror(volume) for volume in volumes], config.patch))
+            images = [_mirror(volume) for volume in volumes]
+            parts.append(_cut(labels.mirrored(p, images, volumes), study, images) | {"statistics": statistics})
             studies.append(_facts(p, study))
         for part in parts:
             for name, values in part.items():
@@ -174,11 +196,10 @@ def _mirror(volume: Volume) -> Volume:
     return Volume(volume.values[:, :, ::-1], np.diag([-1.0, 1, 1, 1]) @ volume.affine @ flip, volume.plane_axis)
 
 
-def _cut(p: phantom.Phantom, study: Study, volumes: list[Volume], spec: PatchSpec) -> dict[str, list[Any]]:
-    labels = _Labels(p, spec)
-    found: dict[str, list[Any]] = {name: [] for name in Shard.__annotations__ if name != "studies"}
+def _cut(labels: _Labels, study: Study, volumes: list[Volume]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {name: [] for name in Shard.__annotations__ if name not in ("studies", "statistics")}
     for volume in volumes:
-        patches = cut(volume, spec)
+        patches = cut(volume, labels.spec)
         lesions, regions, offsets = labels.of(volume, patches)
         found["values"].append(thin_first(patches))
         found["positions"].append(patches.positions.astype(np.int16))
@@ -188,7 +209,6 @@ def _cut(p: phantom.Phantom, study: Study, volumes: list[Volume], spec: PatchSpe
         found["regions"].append(regions)
         found["offsets"].append(offsets)
         found["lengths"].append(np.int32(len(patches)))
-        found["statistics"].append(series_statistics(volume)[None])
     found["counts"].append(np.int32(len(study.series)))
     return found
 
@@ -220,9 +240,9 @@ def load_shard(path: Path) -> Shard:
 
 
 def make_shards(
-    folder: Path, first_seed: int, studies: int, config: EncoderConfig, *, mirrored: bool = False, processes: int = 2
+    folder: Path, first_seed: int, studies: int, config: EncoderConfig, *, mirrored: bool = False, processes: int | None = None
 ) -> list[Path]:
-    """Make the shards that are missing, in several processes; returns all, in order of seed."""
+    """Make the shards that are missing, one process a core unless told; returns all, in order of seed."""
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(first_seed, first_seed + studies, SHARD)
     jobs = [
@@ -231,7 +251,7 @@ def make_shards(
     ]
     todo = [job for job in jobs if not job[0].exists()]
     if todo:
-        with multiprocessing.get_context("spawn").Pool(processes, initializer=_one_thread) as pool:
+        with multiprocessing.get_context("spawn").Pool(processes or os.cpu_count(), initializer=_one_thread) as pool:
             for done, _ in enumerate(pool.imap_unordered(_make, todo), 1):
                 print(f"shards {done}/{len(todo)}", flush=True)
     return [job[0] for job in jobs]

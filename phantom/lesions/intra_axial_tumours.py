@@ -25,7 +25,7 @@ def high_grade_glioma(scene: Scene) -> Lesion:
     core = scene.between(0.5, 0.68)
     middle = jitter(scene, centre, radius * 0.08)
     inner = Blob(middle, (radius * stretch * core, radius / stretch * core, radius * core), 0.3, scene.seed(), 2.5, outer.turn, 0.7)
-    parts = [*_oedema(scene, centre, radius + scene.between(9, 18))]
+    parts = [*_oedema(scene, centre, radius + scene.size(9, 18))]
     parts += [
         Part("high_grade_glioma", "high-grade tumour", outer, "intracranial"),
         Part("high_grade_glioma", "necrosis", inner, "intracranial", 0.95),
@@ -40,7 +40,7 @@ def high_grade_glioma(scene: Scene) -> Lesion:
         region,
         2 * radius * max(stretch, 1 / stretch),
         tuple(parts),
-        (Mass(centre, radius, 0.22 * radius + 1),),
+        (Mass(centre, radius, scene.between(0.2, 0.46) * radius + 1),),
         enhancement="ring",
         edema=True,
         visible_on=ALL,
@@ -83,8 +83,8 @@ def brain_metastasis(scene: Scene) -> Lesion:
         region = here.one_of(*LOBES, "cerebellum") if focus or scene.chance(0.85) else "cerebellum"
         centre = here.pick((region,), "grey", 0.4)
         radius = scene.size(7, 12) if focus == 0 else scene.size(4, 9)
-        ring = radius > 7 and scene.chance(0.5)
-        parts += _oedema(scene, centre, radius + scene.between(10, 17) * (0.6 + radius / 20))
+        ring = radius / scene.growth > 7 and scene.chance(0.5)
+        parts += _oedema(scene, centre, radius + scene.size(10, 17) * (0.6 + radius / 20))
         parts.append(Part("brain_metastasis", "metastatic tumour", Blob(centre, (radius,) * 3, 0.05, scene.seed(), 1.5), "intracranial"))
         if ring:
             parts.append(Part("brain_metastasis", "necrosis", Blob(centre, (radius * 0.55,) * 3, 0.1, scene.seed(), 1.5), "intracranial"))
@@ -128,7 +128,7 @@ def brain_abscess(scene: Scene) -> Lesion:
 
     wall = scene.between(2.2, 3.0)
     parts = (
-        *_oedema(scene, centre, radius + scene.between(9, 16)),
+        *_oedema(scene, centre, radius + scene.size(9, 16)),
         Part("brain_abscess", "capsule", ball(radius), "intracranial"),
         Part("brain_abscess", "pus", ball(radius - wall), "intracranial"),
     )
@@ -160,7 +160,7 @@ def lymphoma(scene: Scene) -> Lesion:
         )
     radius = scene.size(9, 15)
     shape = Blob(centre, (radius, radius * scene.between(0.9, 1.3), radius * 0.85), 0.12, scene.seed(), 2.0, scene.between(0, 3), 1.1)
-    parts = (*_oedema(scene, centre, radius + scene.between(6, 11)), Part("lymphoma", "cellular tumour", shape, "intracranial"))
+    parts = (*_oedema(scene, centre, radius + scene.size(6, 11)), Part("lymphoma", "cellular tumour", shape, "intracranial"))
     return Lesion(
         "lymphoma",
         scene.side,

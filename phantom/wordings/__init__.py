@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from phantom.wordings import effects, extra_axial, inflammatory, intra_axial_tumours, vascular
+from phantom.wordings import (
+    developmental,
+    effects,
+    extra_axial,
+    haemorrhage,
+    infectious,
+    inflammatory,
+    intra_axial_tumours,
+    midline,
+    paediatric_tumours,
+    postoperative,
+    trauma,
+    vascular,
+    vessels,
+)
 from phantom.wordings.normal import CHANGES, CHANGES_IMPRESSION, LIMITS, NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION
 from phantom.wordings.wording import Wording
 
@@ -22,5 +36,13 @@ WORDINGS: dict[str, Wording] = {
     **extra_axial.WORDINGS,
     **vascular.WORDINGS,
     **inflammatory.WORDINGS,
+    **midline.WORDINGS,
+    **developmental.WORDINGS,
+    **infectious.WORDINGS,
+    **paediatric_tumours.WORDINGS,
+    **postoperative.WORDINGS,
+    **trauma.WORDINGS,
+    **haemorrhage.WORDINGS,
+    **vessels.WORDINGS,
     **effects.WORDINGS,
 }

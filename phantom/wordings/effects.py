@@ -31,6 +31,28 @@ WORDINGS: dict[str, Wording] = {
         ),
         impression=("Midline shift to the {side}.", "Associated midline shift of {size}."),
     ),
+    "brain_herniation": Wording(
+        found=(
+            "There is {stage} herniation.",
+            "Signs of {stage} herniation are present.",
+            "There is brain herniation, {stage} in type.",
+            "The displacement amounts to {stage} herniation.",
+        ),
+        signs=(
+            (
+                (),
+                "subfalcine",
+                ("The cingulate gyrus is pushed under the falx to the {side}.", "The cingulate gyrus crosses the midline to the {side}."),
+            ),
+            (
+                (),
+                "uncal",
+                ("The {side} uncus lies over the edge of the tentorium.", "The {side} uncus narrows the suprasellar cistern."),
+            ),
+            ((), "tonsillar", ("The cerebellar tonsils are pushed down.", "The cerebellar tonsils fill the foramen magnum.")),
+        ),
+        impression=("{Stage} herniation.", "Brain herniation, {stage}.", "Signs of {stage} herniation."),
+    ),
     "ventriculomegaly": Wording(
         found=("The ventricles are enlarged.", "There is enlargement of the ventricular system.", "The lateral ventricles are dilated."),
         impression=("Ventriculomegaly.", "Enlarged ventricles.", "Ventricular enlargement."),

@@ -47,15 +47,24 @@ WORDINGS: dict[str, Wording] = {
     ),
     "pituitary_adenoma": Wording(
         found=(
-            "There is a sellar mass with suprasellar extension measuring {size}.",
-            "A {size} mass expands the sella and rises toward the optic chiasm.",
-            "Enlarged pituitary gland with a suprasellar mass of {size}.",
+            "There is a pituitary lesion measuring {size}.",
+            "A {size} lesion is centered in the sella turcica.",
+            "Sellar lesion of {size}, similar in signal to gray matter.",
+            "The pituitary gland contains a lesion of {size}.",
         ),
-        signs=(((POST,), "", ("The mass enhances evenly.", "There is homogeneous enhancement of the sellar mass.")),),
+        signs=(
+            ((T1,), "micro", ("It lies within the gland, to one side of the stalk.", "The gland is full and the sella is not expanded.")),
+            ((T1,), "macro", ("It expands the sella and rises into the suprasellar cistern.", "There is suprasellar extension.")),
+            ((T1,), "large macro", ("It lifts and compresses the optic chiasm.", "Suprasellar extension compresses the optic chiasm.")),
+            ((POST,), "micro", ("It enhances less than the gland around it.", "The focus stands out as less enhancing than the gland.")),
+            ((POST,), "macro", ("The mass enhances evenly.", "There is homogeneous enhancement of the sellar mass.")),
+            ((POST,), "large macro", ("The mass enhances evenly.", "There is homogeneous enhancement of the sellar mass.")),
+        ),
         impression=(
-            "Pituitary macroadenoma with suprasellar extension.",
-            "Sellar mass, most consistent with a pituitary adenoma.",
+            "{Stage}adenoma of the pituitary gland.",
+            "Sellar lesion, most consistent with a pituitary adenoma.",
             "Findings are typical of a pituitary adenoma.",
+            "Findings are consistent with a {stage}adenoma of the pituitary gland.",
         ),
     ),
     "subdural_hematoma": Wording(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phantom.wordings.wording import DWI, SWI, T1, T2, Wording
+from phantom.wordings.wording import DWI, FLAIR, SWI, T1, T2, Wording
 
 WORDINGS: dict[str, Wording] = {
     "large_vessel_stroke": Wording(
@@ -53,11 +53,21 @@ WORDINGS: dict[str, Wording] = {
                 "acute",
                 ("It shows restricted diffusion.", "The focus is bright on diffusion.", "There is restricted diffusion in the focus."),
             ),
+            (
+                (FLAIR,),
+                "old",
+                (
+                    "It follows fluid with a bright rim on FLAIR.",
+                    "The focus is cystic with a gliotic rim.",
+                    "A FLAIR bright rim surrounds fluid.",
+                ),
+            ),
+            ((DWI,), "old", ("It shows no restricted diffusion.", "The focus is dark on diffusion, in keeping with an old lesion.")),
         ),
         impression=(
-            "Acute lacunar infarct of the {place}.",
-            "Small acute lacunar infarct in the {place}.",
-            "Findings are consistent with a recent lacunar stroke in the {place}.",
+            "{Stage} lacunar infarct of the {place}.",
+            "Small {stage} lacunar infarct in the {place}.",
+            "Findings are consistent with {stage} lacunar stroke in the {place}.",
         ),
         undated=(
             "Lacunar infarct of the {place}, age indeterminate without diffusion images.",

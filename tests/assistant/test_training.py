@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import phantom
 from assistant.train.corpus import load_corpus, tokenise
 from assistant.train.encoder import Plan, targets, train_encoder
 from assistant.train.reports import report_wordings, told
-from assistant.train.studies import Shard, load_shard, make_shard, names
+from assistant.train.studies import Shard, _Labels, _mirror, as_study, load_shard, make_shard, names
 from assistant.train.text_tower import build_text_tower
 from encoder.config import preset
 from encoder.model import Labels, Model
+from encoder.volume import canonical
 from phantom.atlas import REGIONS
 
 
@@ -85,10 +87,26 @@ def test_training_stopped_and_resumed_goes_on_where_it_was(shard: Path, tmp_path
     reports = report_wordings(corpus.studies)
     tower = build_text_tower((s for wordings in reports for w in wordings for s in w), config.study.out, vocabulary=200)
     before = {n: p.clone() for n, p in model.named_parameters()}
-    train_encoder(model, tower, corpus, reports, Plan(minutes=5, batch=2, most_steps=2), tmp_path / "checkpoint.safetensors")
+    train_encoder(model, tower, corpus, reports, Plan(minutes=5, steps=2, batch=2, whole_batch=2), tmp_path / "checkpoint.safetensors")
     moved = {n for n, p in model.named_parameters() if not p.equal(before[n])}
     assert any(n.startswith("towers.sequence.") for n in moved)
     assert not any(n.startswith("towers.tokenizer.") for n in moved)
     assert "encoder: 2 steps" in capsys.readouterr().out
-    train_encoder(model, tower, corpus, reports, Plan(minutes=5, batch=2, most_steps=4), tmp_path / "checkpoint.safetensors")
+    train_encoder(model, tower, corpus, reports, Plan(minutes=5, steps=4, batch=2, whole_batch=2), tmp_path / "checkpoint.safetensors")
     assert "encoder: 4 steps" in capsys.readouterr().out  # two more, not four
+
+
+def test_labels_of_a_mirror_image_are_those_of_its_head_flipped() -> None:
+    """They are flipped instead of drawn anew, which must come to the same."""
+    spec = preset("tiny").patch
+    drawn, image = phantom.sample(4, "meningioma"), phantom.sample(4, "meningioma", mirror=True)
+    volumes = [canonical(series, spec) for series in as_study(drawn).series]
+    images = [_mirror(volume) for volume in volumes]
+    flipped, anew = _Labels(drawn, spec).mirrored(image, images, volumes), _Labels(image, spec)
+    assert flipped.seen
+    for volume in images:
+        (lesions, regions, centres), (own, its_regions, its_centres) = flipped.cells(volume), anew.cells(volume)
+        assert np.abs(lesions.astype(int) - own).max() <= 2  # a voxel at the edge of a mask may fall either way
+        assert (regions == its_regions).mean() > 0.99
+        there = np.isfinite(centres).all(-1) & np.isfinite(its_centres).all(-1) & (own.sum(-1) > 6)
+        assert np.abs(centres - its_centres)[there].max() < 0.5
