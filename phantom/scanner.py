@@ -263,7 +263,7 @@ def _neck(fractions: Floats, source: Floats) -> None:
 
 
 def _texture(fractions: Floats, ventricle: Floats, folding: Floats) -> None:
-    """Small vessels in the subarachnoid space, along curves where two noises cross zero together, and a mottle in white matter; in place."""
+    """Small vessels in the subarachnoid space, along curves where two noises cross zero together; and a mottle in white matter."""
     csf, white, vessel = (atlas.TISSUES.index(name) for name in ("csf", "white", "vessel"))
     fluid = np.flatnonzero((fractions[:, csf] > 0.3) & (ventricle < 0.05))
     near = np.exp(-(folding[fluid, 0] ** 2 + folding[fluid, 1] ** 2) / np.float32(0.3**2))
