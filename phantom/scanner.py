@@ -29,6 +29,7 @@ INSIDE = (*BRAIN, "csf", "gland", "dura", "vessel")
 SLAB = 400_000  # grid points sampled at once
 FILLED_VESSEL = Tissue(1600, 60, 0.62, 1.5, 30, 300)
 CANAL = (44.0, -66.0)  # y and z of the spinal canal where the atlas ends, LPS mm of the atlas
+SULCUS = 0.22  # share of the cortex that a sulcus of one's own turns into fluid
 DARK = 1e-3  # share of a point below which a part is not painted
 INSIDE_MASK = 0.4  # share of a point from which it belongs to a lesion's mask
 
@@ -201,6 +202,7 @@ def sample_head(phantom: Phantom, backward: Grid, affine: NDArray[np.float64], s
     fractions[:, : len(atlas.TISSUES)] = found[:, : len(atlas.TISSUES)]
     _neck(fractions, source)
     _fold(fractions, found[:, atlas.CHANNELS.index("ventricle")], moved[:, 3:], phantom.anatomy.sulci)
+    _texture(fractions, found[:, atlas.CHANNELS.index("ventricle")], moved[:, 3:])
     around = Surroundings(found[:, atlas.CHANNELS.index("depth")], found[:, atlas.CHANNELS.index("ventricle distance")])
     masks: dict[str, NDArray[np.bool_]] = {}
     to_index = _inverse(to_head)
@@ -235,6 +237,11 @@ def _fold(fractions: Floats, ventricle: Floats, folding: Floats, sulci: float) -
     mixed = np.flatnonzero((total > 0.01) & (most < 0.995 * total))
     parts, total = parts[mixed], total[mixed]
     cortex = np.clip(total - ventricle[mixed], 0, 1)
+    # sheets where a noise crosses zero, as sulci of one's own: a little more fluid within the cortex there
+    sheet = np.exp(-((folding[mixed, 0] / np.float32(0.3)) ** 2)) * cortex
+    opened = np.float32(SULCUS) * sheet * parts[:, 0] * (parts[:, 1] < 0.5)
+    parts[:, 0] -= opened
+    parts[:, 2] += opened
     noise = folding[mixed] * np.float32(0.55)
     noise[:, 2] += np.float32(sulci)
     sharp = parts ** np.float32(1.7) * np.exp(noise * cortex[:, None])
@@ -253,6 +260,20 @@ def _neck(fractions: Floats, source: Floats) -> None:
         share = np.clip(np.float32(radius + 0.5) - away, 0, 1) * faded * np.float32(0.5 if tissue == "grey" else 1.0)
         fractions[below] *= (1 - share)[:, None]
         fractions[below, atlas.TISSUES.index(tissue)] += share
+
+
+def _texture(fractions: Floats, ventricle: Floats, folding: Floats) -> None:
+    """Small vessels in the subarachnoid space, along curves where two noises cross zero together; and a mottle in white matter."""
+    csf, white, vessel = (atlas.TISSUES.index(name) for name in ("csf", "white", "vessel"))
+    fluid = np.flatnonzero((fractions[:, csf] > 0.3) & (ventricle < 0.05))
+    near = np.exp(-(folding[fluid, 0] ** 2 + folding[fluid, 1] ** 2) / np.float32(0.3**2))
+    share = fractions[fluid, csf] * near * np.float32(0.85)
+    fractions[fluid, csf] -= share
+    fractions[fluid, vessel] += share
+    pure = np.flatnonzero(fractions[:, white] > 0.8)
+    mottle = fractions[pure, white] * np.clip(np.float32(0.035) + np.float32(0.03) * folding[pure, 2], 0, 0.12)
+    fractions[pure, white] -= mottle
+    fractions[pure, atlas.TISSUES.index("grey")] += mottle
 
 
 def _room(fractions: Floats, found: Floats) -> dict[str, Floats]:

@@ -40,7 +40,7 @@ NAMES: dict[str, dict[Weighting | str, tuple[str, ...]]] = {
         "coronal T2": ("COR T2 FSE", "Cor T2"),
         "coronal T1 post-contrast": ("COR T1 +C", "Cor T1 POST GAD"),
         "3-D T1": ("{plane} BRAVO", "{plane} 3D FSPGR"),
-        "3-D T1 post-contrast": ("{plane} BRAVO +C", "{plane} 3D FSPGR POST GAD"),
+        "3-D T1 post-contrast": ("{plane} BRAVO POST", "{plane} 3D FSPGR POST GAD"),
         "3-D FLAIR": ("{plane} CUBE T2 FLAIR", "3D {plane} FLAIR"),
     },
     "Philips": {
