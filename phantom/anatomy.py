@@ -43,6 +43,7 @@ def nodes() -> Floats:
     return np.stack([x, y, z], -1).reshape(-1, 3)
 
 
+@lru_cache(maxsize=2)
 def field(anatomy: Anatomy, masses: tuple[Mass, ...]) -> Grid:
     """The backward displacement (x, y, z mm), then three maps of noise for individual folding."""
     rng = np.random.default_rng(anatomy.seed)

@@ -137,7 +137,7 @@ def draw_style(rng: np.random.Generator, vendor: str | None = None) -> Style:
     return Style(
         vendor=vendor,
         tesla=tesla,
-        matrix=int(rng.choice([144, 160, 192, 224, 256, 320], p=[0.15, 0.3, 0.3, 0.1, 0.12, 0.03])),
+        matrix=int(rng.choice([144, 160, 192, 224, 256, 320], p=[0.2, 0.35, 0.3, 0.06, 0.07, 0.02])),
         field_of_view=float(rng.choice([220.0, 230.0, 240.0])),
         slices=slices,
         spacing=spacing,

@@ -25,10 +25,10 @@ WORDINGS: dict[str, Wording] = {
     ),
     "subarachnoid_hemorrahage": Wording(
         found=(
-            "The subarachnoid spaces show abnormal signal of the {region}.",
-            "There is blood in the subarachnoid space, mainly in the {region}.",
-            "Abnormal fluid signal is present in the sulci and cisterns, centered on the {region}.",
-            "Subarachnoid fluid of the {region} is not of normal signal.",
+            "The subarachnoid spaces show abnormal signal of the {place}.",
+            "There is blood in the subarachnoid space, mainly in the {place}.",
+            "Abnormal fluid signal is present in the sulci and cisterns, centered on the {place}.",
+            "Subarachnoid fluid of the {place} is not of normal signal.",
         ),
         signs=(
             ((FLAIR,), "", ("The sulci do not suppress on FLAIR.", "The fluid of sulci and cisterns is bright on FLAIR.")),
@@ -41,7 +41,7 @@ WORDINGS: dict[str, Wording] = {
         impression=(
             "{Stage} subarachnoid hemorrhage.",
             "Findings are consistent with subarachnoid hemorrhage.",
-            "Subarachnoid blood, mainly in the {region}.",
+            "Subarachnoid blood, mainly in the {place}.",
         ),
     ),
 }

@@ -45,7 +45,7 @@ WORDINGS: dict[str, Wording] = {
             "There are many small flow voids in the basal ganglia.",
             "Multiple punctate flow voids are seen in the basal ganglia and basal cisterns.",
             "Numerous tiny collateral vessels traverse the basal ganglia.",
-            "The basal ganglia contain a network of small flow voids, and foci of signal change lie in the watershed zones.",
+            "{Side} basal ganglia contain a network of small flow voids, and foci of signal change lie in the watershed zones.",
         ),
         signs=(
             ((FLAIR,), "", ("Sulci are bright on FLAIR (ivy sign).", "An ivy sign is seen on FLAIR over the convexity.")),
@@ -54,7 +54,7 @@ WORDINGS: dict[str, Wording] = {
         ),
         impression=(
             "Findings are consistent with moyamoya disease.",
-            "Pattern typical of moyamoya vasculopathy.",
+            "{Side} moyamoya vasculopathy.",
             "Basal collateral vessels and watershed lesions, suggesting moyamoya.",
         ),
     ),
