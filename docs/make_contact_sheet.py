@@ -28,9 +28,10 @@ SEQUENCES = {
     "SWI": Weighting.SWI,
     "T1 post": Weighting.T1_POST,
 }
-TILE, LABEL, HEAD, COLUMNS = 92, 92, 16, 2  # pixels; COLUMNS: diagnoses side by side
+TILE, LABEL, HEAD, COLUMNS = 100, 112, 16, 2  # pixels; COLUMNS: diagnoses side by side
 LARGEST = 1_500_000  # bytes
-TOP = 99.7  # percentile shown as white
+WHITE = 1.9  # times the middle of the head's signal that is shown as white
+MARGIN = 0.07  # share of the field of view cut off on each side
 ADC_TOP = 3000.0  # 10^-6 mm2/s shown as white
 
 
@@ -74,8 +75,10 @@ def tiles(name: str, style: Style) -> list[Image.Image]:
 
 def tile(series: Rendered, k: int) -> Image.Image:
     """A slice as seen from below (the patient's right on the left), windowed by its own volume."""
-    top = ADC_TOP if series.weighting is Weighting.ADC else float(np.percentile(series.voxels, TOP))
-    grey: NDArray[np.uint8] = (np.clip(series.voxels[:, :, k].T / max(top, 1.0), 0, 1) * 255).astype(np.uint8)
+    head = series.voxels[series.voxels > series.voxels.mean()]
+    top = ADC_TOP if series.weighting is Weighting.ADC else WHITE * float(np.median(head))
+    edge = round(MARGIN * series.voxels.shape[0])
+    grey: NDArray[np.uint8] = (np.clip(series.voxels[edge:-edge, edge:-edge, k].T / max(top, 1.0), 0, 1) * 255).astype(np.uint8)
     return Image.fromarray(grey).resize((TILE, TILE), Image.Resampling.LANCZOS)
 
 
