@@ -54,4 +54,11 @@ def run(site: Site, *, host: str, port: int, ready: Callable[[], bool] = lambda:
     print("Starting the page …", file=sys.stderr, flush=True)
     app = create_app(site, port, host)
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    logging.getLogger("uvicorn.error").addFilter(_worth_saying)
     Server(config, ready).run()
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Pages still open when the server ends are let go, which is no error of anyone's."""
+    cut_off = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not cut_off and not str(record.msg).startswith("Cancel ")
