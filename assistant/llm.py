@@ -33,6 +33,7 @@ from transformers.utils import logging as transformers_logging
 
 import prompts
 from assistant.conditioner import Conditioner, ConditionerConfig, feature_numbers
+from assistant.device import fastest
 from assistant.errors import AdapterMismatch, UsageError
 from encoder.features import StudyFeatures
 
@@ -293,7 +294,7 @@ def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         raise UsageError(f"Expected a causal language model in {folder}, found no .safetensors file. Other formats are not read.")
     transformers_logging.disable_progress_bar()  # progress belongs to the command line
     transformers_logging.set_verbosity_error()  # its warnings speak of kernels that a small model does not need
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = fastest()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(

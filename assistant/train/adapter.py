@@ -27,13 +27,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import prompts
 from assistant.conditioner import Conditioner, ConditionerConfig, feature_numbers, prompt_fields
+from assistant.device import fastest
 from assistant.draft import parse
 from assistant.errors import DraftError, UsageError
 from assistant.evidence import Evidence
 from assistant.llm import CONDITIONER, LORA, SOFT_PLACE, WEIGHTS, AdapterManifest, LanguageModel, prompt_schema, quiet_peft
 from assistant.needs import not_assessed
 from assistant.train import text
-from assistant.train.device import fastest
+from assistant.train.schedule import share_done
 from encoder.features import Localisation, Score, StudyFeatures
 from encoder.study import Context, Side, Weighting
 from index.case import Neighbour
@@ -65,10 +66,6 @@ class AdapterConfig:
     steps: int = 12000
     held_out: float = 0.06
     seed: int = 0
-
-    def progress(self, spent: float, step: int) -> float:
-        """Share of the training that is over. spent: seconds."""
-        return max(spent / (60 * self.minutes), step / self.steps)
 
 
 # ---- studies --------------------------------------------------------------------------------------------------------
@@ -264,7 +261,7 @@ def train_adapter(
     began, saved, step, tokens, running = time.monotonic(), time.monotonic(), 0, 0, 0.0
     for items in _batches(cache, train_rows, rng, config):
         spent = time.monotonic() - began
-        if (progress := config.progress(spent, step)) >= 1:
+        if (progress := share_done(config, spent, step)) >= 1:
             break
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * min(1.0, (step + 1) / 30) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))

@@ -20,11 +20,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import phantom
+from assistant.device import fastest
 from assistant.train.adapter import train_adapter
 from assistant.train.calibrate import calibrate
 from assistant.train.cases import build_demo_index
 from assistant.train.corpus import load_corpus, tokenise
-from assistant.train.device import fastest
 from assistant.train.encoder import Plan, train_encoder
 from assistant.train.features import export_features
 from assistant.train.lm import LMConfig, train_lm

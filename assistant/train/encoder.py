@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from assistant.labelled import diagnoses_of
 from assistant.train.reports import Wordings, told
+from assistant.train.schedule import share_done
 from assistant.train.studies import names
 from encoder.features import Priority
 from encoder.model import Model, TokenBatch
@@ -172,10 +173,6 @@ class Plan:
     seed: int = 0
     save_every: float = 120.0
 
-    def progress(self, spent: float, step: int) -> float:
-        """Share of the training that is over, 1 or more at its end. spent: seconds."""
-        return max(spent / (60 * self.minutes), step / self.steps)
-
 
 SHARES = {"study": 0.5, "tokens": 3.0, "series": 0.25, "pooled": 0.25, "clip": 1.0, "priority": 0.3, "referral": 1.0}
 
@@ -244,7 +241,7 @@ def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, repo
     if step == 0:
         quiet_registers(model.towers)
     learner.train()
-    while (progress := plan.progress(spent, step)) < 1:
+    while (progress := share_done(plan, spent, step)) < 1:
         for group in optimiser.param_groups:
             group["lr"] = plan.rate * min(1.0, progress / plan.warm_up + 0.02) * (0.5 + 0.5 * math.cos(math.pi * progress) + 0.01)
         tick = time.monotonic()

@@ -20,8 +20,9 @@ from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 
 import prompts
 from assistant.conditioner import prompt_fields
+from assistant.device import fastest
 from assistant.train import text
-from assistant.train.device import fastest
+from assistant.train.schedule import share_done
 from prompts import diagnoses
 
 log = logging.getLogger(__name__)
@@ -59,10 +60,6 @@ class LMConfig:
     minutes: float = 20.0  # or `steps`, whichever is over first
     steps: int = 6000
     seed: int = 20_000_000
-
-    def progress(self, spent: float, step: int) -> float:
-        """Share of the training that is over. spent: seconds."""
-        return max(spent / (60 * self.minutes), step / self.steps)
 
 
 # ---- tokenizer ------------------------------------------------------------------------------------------------------
@@ -213,7 +210,7 @@ def train_lm(out: Path, config: LMConfig = LMConfig(), *, resume: bool = True) -
         for optimiser, kept in zip(optimisers, state.get("optimisers", ()), strict=False):
             optimiser.load_state_dict(kept)
     held_out = list(islice(batches(tokenizer, Random(7), config.batch, lambda: 0.0), 6))
-    progress = config.progress(state["spent"], state["step"])
+    progress = share_done(config, state["spent"], state["step"])
     # First only drills: what comes after is learnt by copying.
     source = batches(
         tokenizer, Random(config.seed + 2 + state["step"]), config.batch, lambda: 1.0 if progress < config.drilled_first else config.drilled
@@ -221,7 +218,7 @@ def train_lm(out: Path, config: LMConfig = LMConfig(), *, resume: bool = True) -
     began, spent, tokens, step, saved = time.monotonic(), state["spent"], state["tokens"], state["step"], 0.0
     figures = {"spent": spent, "tokens": tokens, "step": step, "loss": math.nan}
     model.train()
-    while (progress := config.progress(clock := spent + time.monotonic() - began, step)) < 1:
+    while (progress := share_done(config, clock := spent + time.monotonic() - began, step)) < 1:
         _set_rate(optimisers, step, progress)
         batch = next(source)
         loss = _loss(model, batch)

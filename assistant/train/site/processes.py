@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
+from assistant.device import fastest
 from assistant.errors import UsageError
 from encoder.precision import Asked, settled
 
@@ -106,7 +107,7 @@ def start(device: str | None = None, precision: Asked = "auto") -> Processes:
     Raises UsageError for a device that is not there, WeightsError for a word that is no precision.
     """
     settled(precision, 0, CPU)  # a wrong word is told before an hour of reading
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = device or fastest().type
     if chosen not in ("cpu", "cuda") or (chosen == "cuda" and not torch.cuda.is_available()):
         raise UsageError(f"--device: expected cpu, or cuda on a machine with a GPU, found {chosen!r}.")
     size, rank, local = (int(os.environ.get(name, default)) for name, default in (("WORLD_SIZE", 1), ("RANK", 0), ("LOCAL_RANK", 0)))

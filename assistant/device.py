@@ -1,4 +1,4 @@
-"""Where training computes."""
+"""Where models compute."""
 
 from __future__ import annotations
 
