@@ -1,8 +1,7 @@
-"""Studies with known labels, for calibration and evaluation: a CSV, or a folder of studies with truth.json."""
+"""Studies with known labels, for calibration and evaluation: a list, or a folder of studies with truth.json."""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from assistant.errors import UsageError
+from assistant.table import read_table
 from prompts.diagnoses import PRIORITIES, load, taxonomy_name
 
 UNLABELLED = "?"  # a cell that says that nothing is known
@@ -46,23 +46,16 @@ class Labelled:
 
 
 def from_manifest(manifest: Path) -> tuple[Labelled, ...]:
-    """Rows of a CSV: path; labels (or diagnoses: main first) and referral, separated by ;, priority, age, sex, vendor, field_strength
+    """Rows of a list: path; labels (or diagnoses: main first) and referral, separated by ;, priority, age, sex, vendor, field_strength
     (tesla), site, patient and report (text or a path) where there are such columns. Paths are relative to the file.
 
     An empty cell of labels means a study without any of the diagnoses, an empty cell of another column, or `?`, that nothing is known.
     Raises UsageError, naming the line, for what cannot be read.
     """
-    try:
-        with manifest.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            table.fieldnames = [_column(name) for name in table.fieldnames or ()]
-            columns = set(table.fieldnames)
-            if "path" not in columns:
-                raise UsageError(f"{manifest}: expected a column path (and labels, separated by ;), found {sorted(columns)}.")
-            rows = [{name: (value or "").strip() for name, value in row.items() if isinstance(name, str)} for row in table]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{manifest}: expected a CSV file in UTF-8 that can be read: {error}.") from error
-    return tuple(_row(manifest, f"{manifest}, line {number}", row) for number, row in enumerate(rows, start=2))
+    table = read_table(manifest)
+    if "path" not in table.columns:
+        raise UsageError(f"{manifest}: expected a column path (and labels, separated by ;), found {sorted(table.columns)}.")
+    return tuple(_row(manifest, f"{manifest}, line {number}", row) for number, row in enumerate(table.rows, start=2))
 
 
 def from_folder(folder: Path) -> tuple[Labelled, ...]:
@@ -141,11 +134,6 @@ def report_file(home: Path, cell: str) -> Path | None:
     named = home / cell
     # os.path: a report in one line is often longer than a name may be, where pathlib raises (Python 3.11).
     return named if "\n" not in cell and os.path.isfile(named) else None
-
-
-def _column(name: str) -> str:
-    known = name.strip().lower().replace(" ", "_")
-    return "labels" if known == "diagnoses" else known
 
 
 def _main(stated: Iterable[str]) -> str | None:

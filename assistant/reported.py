@@ -13,6 +13,7 @@ from pathlib import Path
 
 from assistant.errors import UsageError
 from assistant.labelled import Labelled, diagnoses_of, report_file
+from assistant.table import read_table
 from index.sections import HEADING, split
 
 # Lines of a text without headings that speak of the request, the protocol or the comparison, not of the images.
@@ -56,20 +57,14 @@ def statements(report: str) -> tuple[Statement, ...]:
 
 
 def from_manifest(manifest: Path) -> tuple[Reported, ...]:
-    """Rows of a CSV: path, and report (text, or a path to it); a column labels becomes the truth. Paths are relative to the file.
+    """Rows of a list: path, and report (text, or a path to it); a column labels becomes the truth. Paths are relative to the file.
 
     Raises UsageError, naming the line, for what cannot be read.
     """
-    try:
-        with manifest.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            missing = {"path", "report"} - set(table.fieldnames or ())
-            rows = [{name: value or "" for name, value in row.items() if isinstance(name, str)} for row in table]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{manifest}: expected a CSV file in UTF-8 that can be read: {error}.") from error
-    if missing:
-        raise UsageError(f"{manifest}: expected the columns path and report, found {table.fieldnames}; {sorted(missing)} missing.")
-    return tuple(_listed(manifest, number, row) for number, row in enumerate(rows, start=2))
+    table = read_table(manifest)
+    if missing := {"path", "report"} - set(table.columns):
+        raise UsageError(f"{manifest}: expected the columns path and report, found {sorted(table.columns)}; {sorted(missing)} missing.")
+    return tuple(_listed(manifest, number, row) for number, row in enumerate(table.rows, start=2))
 
 
 def from_folder(folder: Path) -> tuple[Reported, ...]:

@@ -30,13 +30,12 @@ class Attention(nn.Module):
             query, key, value = padding.pad(qkv).permute(2, 0, 3, 1, 4)
             block = F.scaled_dot_product_attention(query, key, value, attn_mask=padding.filled[:, None, None])
             return self.out(padding.unpad(block.transpose(1, 2)).flatten(1))  # type: ignore[no-any-return]
-        attended, start = [], 0
-        for length, run in groupby(lengths):  # neighbours of one length go through the kernel together
-            count = sum(1 for _ in run)
-            part = qkv[start : start + count * length].view(count, length, 3, self.heads, self.head_width)
-            query, key, value = part.permute(2, 0, 3, 1, 4)
+        attended = []
+        runs = [(length, sum(1 for _ in run)) for length, run in groupby(lengths)]  # neighbours of one length go through the kernel together
+        # Split, not sliced: the gradient of each slice would be a block of the whole size.
+        for part, (length, count) in zip(qkv.split([length * count for length, count in runs]), runs, strict=True):
+            query, key, value = part.view(count, length, 3, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
             attended.append(_attend(query, key, value).transpose(1, 2).flatten(0, 1).flatten(1))
-            start += count * length
         return self.out(torch.cat(attended) if len(attended) > 1 else attended[0])  # type: ignore[no-any-return]
 
 

@@ -43,6 +43,7 @@ def nodes() -> Floats:
     return np.stack([x, y, z], -1).reshape(-1, 3)
 
 
+@lru_cache(maxsize=2)
 def field(anatomy: Anatomy, masses: tuple[Mass, ...]) -> Grid:
     """The backward displacement (x, y, z mm), then three maps of noise for individual folding."""
     rng = np.random.default_rng(anatomy.seed)
@@ -77,6 +78,11 @@ def shift_of_midline(masses: tuple[Mass, ...]) -> float:
         return 0.0
     pushed = _push(masses, line)[:, 0]
     return float(pushed[np.abs(pushed).argmax()])
+
+
+def shift_of(masses: tuple[Mass, ...], points: Floats) -> Floats:
+    """How far the structure at these points (n, 3), LPS mm, is pushed on average: x, y, z in mm."""
+    return np.asarray(_push(masses, np.asarray(points, np.float32)).mean(0), np.float32)
 
 
 def to_head(backward: Grid, atlas_points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -46,9 +46,16 @@ REGIONS = (
     "posterior fossa",
     "cerebellopontine angle",
     "sella",
+    "pineal region",
+    "third ventricle",
+    "fourth ventricle",
+    "basal cisterns",
+    "suprasellar region",
+    "dura",
 )
+"""The atlas labels those up to "sella"; the rest, and any place outside the brain's tissue, are labelled by the lesion that lies there."""
 
-INTRA_AXIAL, EXTRA_AXIAL = REGIONS[1:11], REGIONS[12:]
+INTRA_AXIAL, EXTRA_AXIAL = REGIONS[1:11], REGIONS[11:]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 PhantomError
 ├── UnknownDiagnosis   a name that no recipe draws
+├── NoSuchCourse       a course that a disease does not take
 └── OutputExists       a study folder that is already there
 """
 
@@ -16,3 +17,7 @@ class UnknownDiagnosis(PhantomError):
 
 class OutputExists(PhantomError):
     """A study folder that is already there; nothing was written."""
+
+
+class NoSuchCourse(PhantomError):
+    """A course that a disease does not take, such as growth of an old infarct."""

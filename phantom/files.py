@@ -14,10 +14,10 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from phantom.errors import OutputExists
 from phantom.groundtruth import labels, truth
-from phantom.report import compose
+from phantom.report import compose, with_noise
 from phantom.scanner import Rendered, render
 from phantom.signal import Weighting
-from phantom.study import Phantom
+from phantom.study import Phantom, Prior
 from phantom.style import MODELS
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -26,9 +26,10 @@ MAKERS = {"Siemens": "SIEMENS", "GE": "GE MEDICAL SYSTEMS", "Philips": "Philips 
 FLAVOURS = {Weighting.DWI: ["ORIGINAL", "PRIMARY", "DIFFUSION", "TRACEW"], Weighting.ADC: ["DERIVED", "PRIMARY", "DIFFUSION", "ADC"]}
 
 
-def write(phantom: Phantom, out_dir: Path) -> Path:
+def write(phantom: Phantom, out_dir: Path, report_noise: float = 0.0) -> Path:
     """Save OUT/<study>/ with one folder of DICOM files a series, report.txt, truth.json and masks/*.nii.gz; returns the study's folder.
 
+    report_noise: share of the report's sentences that say what is not so (see `report.with_noise`); truth.json lists them.
     Raises OutputExists, before anything is written, where that folder is there already.
     """
     folder = _new(Path(out_dir) / phantom.key)
@@ -36,7 +37,7 @@ def write(phantom: Phantom, out_dir: Path) -> Path:
     for number, rendered in enumerate(series, start=1):
         name = "".join(c if c.isalnum() else "_" for c in rendered.name)
         _write_series(phantom, rendered, number, folder / f"{number:02d}_{name}")
-    _write_truth(phantom, series, folder)
+    _write_truth(phantom, series, folder, report_noise)
     return folder
 
 
@@ -71,9 +72,10 @@ def _new(folder: Path) -> Path:
     return folder
 
 
-def _write_truth(phantom: Phantom, series: tuple[Rendered, ...], folder: Path) -> None:
+def _write_truth(phantom: Phantom, series: tuple[Rendered, ...], folder: Path, report_noise: float = 0.0) -> None:
     """report.txt, truth.json and the masks on the grid of the T2 series (or the first, where there is none)."""
-    (folder / "report.txt").write_text(compose(phantom).text(), encoding="utf-8")
+    report, wrong = with_noise(compose(phantom), phantom, report_noise)
+    (folder / "report.txt").write_text(report.text(), encoding="utf-8")
     said = truth(phantom).to_json()
     for finding in said["findings"]:
         finding["mask"] = f"masks/{finding['mask']}.nii.gz" if finding["mask"] else None
@@ -82,6 +84,9 @@ def _write_truth(phantom: Phantom, series: tuple[Rendered, ...], folder: Path) -
         "description": phantom.description,
         "seed": phantom.seed,
         "mirror": phantom.mirror,
+        "date": phantom.date.isoformat(),
+        "prior": _prior(phantom.prior) if phantom.prior else None,
+        "report_noise": list(wrong),
         "notice": NOTICE,
     }
     (folder / "truth.json").write_text(json.dumps(said | context, indent=1) + "\n", encoding="utf-8")
@@ -92,6 +97,11 @@ def _write_truth(phantom: Phantom, series: tuple[Rendered, ...], folder: Path) -
         (folder / "masks").mkdir()
     for name, mask in found.items():
         save_nifti(mask.astype(np.uint8), grid.affine, folder / "masks" / f"{name}.nii.gz")
+
+
+def _prior(prior: Prior) -> dict[str, Any]:
+    course = {change.before.name: change.course for change in prior.changes}
+    return {"study": prior.study, "date": prior.date.isoformat(), "months": prior.months, "course": course}
 
 
 def _uid(*parts: object) -> str:
@@ -137,10 +147,10 @@ def _header(phantom: Phantom, rendered: Rendered, number: int) -> Dataset:
     ds.StudyInstanceUID, ds.SeriesInstanceUID = _uid(phantom.key), _uid(phantom.key, number)
     ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = _uid(phantom.key, "frame"), ""
     ds.StudyDate, ds.StudyTime, ds.StudyID, ds.AccessionNumber, ds.ReferringPhysicianName = (
-        "20200101",
+        f"{phantom.date:%Y%m%d}",
         "120000",
-        str(phantom.seed),
-        f"PH{phantom.seed}",
+        f"{phantom.seed}{f'-{phantom.visit}' if phantom.visit else ''}",
+        f"PH{phantom.seed}{f'-{phantom.visit}' if phantom.visit else ''}",
         "",
     )
     ds.SeriesTime = f"12{number:02d}00"
@@ -148,9 +158,9 @@ def _header(phantom: Phantom, rendered: Rendered, number: int) -> Dataset:
     ds.ReasonForTheRequestedProcedure = phantom.indication
     ds.SeriesNumber, ds.BodyPartExamined, ds.PatientPosition, ds.Laterality = number, "BRAIN", "HFS", ""
     ds.Manufacturer, ds.ManufacturerModelName, ds.InstitutionName = MAKERS[rendered.vendor], MODELS[rendered.vendor], "PHANTOM"
-    ds.MagneticFieldStrength, ds.MRAcquisitionType = _decimal(rendered.tesla), "2D"
+    ds.MagneticFieldStrength, ds.MRAcquisitionType = _decimal(rendered.tesla), "3D" if rendered.volume else "2D"
     ds.RepetitionTime, ds.EchoTime, ds.SliceThickness = _decimal(rendered.tr), _decimal(rendered.te), _decimal(rendered.thickness)
-    ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions, ds.EchoTrainLength = _kind(weighting), "SK", "", 1
+    ds.ScanningSequence, ds.SequenceVariant, ds.ScanOptions, ds.EchoTrainLength = _kind(rendered), "SK", "", 1
     ds.FlipAngle = _decimal(rendered.flip or 90.0)
     if rendered.ti:
         ds.InversionTime = _decimal(rendered.ti)
@@ -163,12 +173,11 @@ def _header(phantom: Phantom, rendered: Rendered, number: int) -> Dataset:
     return ds
 
 
-def _kind(weighting: Weighting) -> str | list[str]:
-    if weighting is Weighting.FLAIR:
-        return ["SE", "IR"]
-    if weighting in (Weighting.DWI, Weighting.ADC):
+def _kind(rendered: Rendered) -> str | list[str]:
+    if rendered.weighting in (Weighting.DWI, Weighting.ADC):
         return ["SE", "EP"]
-    return "GR" if weighting is Weighting.SWI else "SE"
+    echo = "SE" if rendered.flip is None else "GR"
+    return [echo, "IR"] if rendered.ti else echo
 
 
 def _decimal(value: float) -> str:

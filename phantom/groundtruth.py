@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantom import anatomy, atlas
+from phantom.absence import PUSHES
 from phantom.atlas import EXTRA_AXIAL, REGIONS
 from phantom.lesion import Lesion
-from phantom.scanner import MIRROR, Maps, sample_head
+from phantom.scanner import MIRROR, Maps, sample_head, slabs
 from phantom.signal import Weighting
 from phantom.study import VISIBLE_SHIFT, Phantom
 
 PRIORITIES = ("none", "low", "medium", "high")
-PUSHES = 3.0  # mm at a lesion's surface from which mass effect is reported
+SUBFALCINE, UNCAL, TONSILLAR = 8.0, 4.5, 3.0  # mm of midline, uncus and tonsils from which they are said to herniate
+UNCUS = np.array([[22, -6, -26], [24, 2, -24], [26, -2, -28]], np.float32)  # of the patient's left, LPS mm
+TONSILS = np.array([[x, y, z] for x in (-8, 8) for y, z in ((44, -48), (48, -52))], np.float32)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Truth:
-    """The facts of a study. diagnoses: main first, empty = normal."""
+    """The facts of a study. diagnoses: main first; findings: these and all else there is to see; both empty = normal."""
 
     diagnoses: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -70,23 +73,25 @@ class Truth:
 def labels(phantom: Phantom, affine: NDArray[np.float64], shape: tuple[int, int, int]) -> Labels:
     """Truth on a series' grid: affine 4 x 4 (index (i, j, k) -> LPS mm), shape (i, j, k)."""
     unmirrored = MIRROR @ affine if phantom.mirror else np.asarray(affine, np.float64)
-    maps = sample_head(phantom, anatomy.field(phantom.anatomy, phantom.masses), unmirrored, shape)
-    return Labels(*of_maps(phantom, maps, shape))
+    backward = anatomy.field(phantom.anatomy, phantom.masses)
+    lesions: dict[str, NDArray[np.bool_]] = {}
+    regions = np.zeros(shape[::-1], np.uint8)
+    for first, part, size in slabs(unmirrored, shape):
+        maps = sample_head(phantom, backward, part, size)
+        here = slice(first, first + size[2])
+        regions[here][maps.window] = _regions(phantom, maps).reshape(maps.shape)
+        for name, mask in maps.masks.items():
+            lesions.setdefault(name, np.zeros(shape[::-1], bool))[here][maps.window] = mask.reshape(maps.shape)
+    return Labels({name: np.ascontiguousarray(mask.T) for name, mask in lesions.items()}, np.ascontiguousarray(regions.T))
 
 
-def of_maps(phantom: Phantom, maps: Maps, shape: tuple[int, int, int]) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.uint8]]:
-    """Masks and regions (i, j, k) of an already sampled grid."""
+def _regions(phantom: Phantom, maps: Maps) -> NDArray[np.uint8]:
+    """The region of each point (n,): the atlas's, or the lesion's own where it lies outside the brain."""
     nearest = atlas.load().region_at(maps.atlas_points)
     for lesion in phantom.lesions:
         if lesion.region in EXTRA_AXIAL and lesion.name in maps.masks:
             nearest[maps.masks[lesion.name]] = REGIONS.index(lesion.region)
-
-    def whole(values: NDArray[Any]) -> NDArray[Any]:
-        full = np.zeros(shape[::-1], values.dtype)
-        full[maps.window] = values.reshape(maps.shape)
-        return np.ascontiguousarray(full.transpose(2, 1, 0))
-
-    return {name: whole(mask) for name, mask in maps.masks.items()}, whole(nearest)
+    return nearest
 
 
 def truth(phantom: Phantom) -> Truth:
@@ -97,9 +102,12 @@ def truth(phantom: Phantom) -> Truth:
     levels = [lesion.priority for lesion in phantom.lesions]
     if abs(phantom.midline_shift) >= 5:
         levels.append("high")
+    if any(finding.name == "brain_herniation" for finding in findings):
+        levels.append("high")
+        referral = tuple(dict.fromkeys((*referral, "neurosurgery")))
     if phantom.ventriculomegaly:
-        levels.append("low" if phantom.atrophy else "medium")
-        if not phantom.atrophy:
+        levels.append("high" if phantom.obstructed else "low" if phantom.atrophy else "medium")
+        if phantom.obstructed or not phantom.atrophy:
             referral = tuple(dict.fromkeys((*referral, "neurosurgery")))
     if phantom.atrophy:
         levels.append("low")
@@ -134,8 +142,28 @@ def _effects(phantom: Phantom) -> list[Finding]:
     if abs(phantom.midline_shift) >= VISIBLE_SHIFT:
         towards = phantom.side("left" if phantom.midline_shift > 0 else "right")
         found.append(Finding("midline_shift", towards, None, round(abs(phantom.midline_shift), 1), None, shape))
+    found += [Finding("brain_herniation", phantom.side(side), None, None, None, shape, stage=kind) for kind, side in herniations(phantom)]
     if phantom.ventriculomegaly:
         found.append(Finding("ventriculomegaly", "bilateral", "ventricles", None, None, shape))
     if phantom.atrophy:
         found.append(Finding("cerebral_atrophy", "bilateral", None, None, None, shape))
     return list(dict.fromkeys(found))
+
+
+def herniations(phantom: Phantom) -> tuple[tuple[str, str], ...]:
+    """Brain that leaves its compartment: (kind, side of the unmirrored head) for "subfalcine" (towards), "uncal", "tonsillar".
+
+    What asks for no haste has grown for years and the brain has made room for it: it does not count.
+    """
+    masses = tuple(mass for lesion in phantom.lesions if lesion.priority != "low" for mass in lesion.masses)
+    if not masses:
+        return ()
+    found = []
+    if abs(phantom.midline_shift) >= SUBFALCINE:
+        found.append(("subfalcine", "left" if phantom.midline_shift > 0 else "right"))
+    for side, sign in (("left", 1), ("right", -1)):
+        if -sign * anatomy.shift_of(masses, UNCUS * np.array([sign, 1, 1], np.float32))[0] >= UNCAL:
+            found.append(("uncal", side))
+    if -anatomy.shift_of(masses, TONSILS)[2] >= TONSILLAR:
+        found.append(("tonsillar", "midline"))
+    return tuple(found)

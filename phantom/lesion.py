@@ -1,8 +1,9 @@
-"""What a recipe draws with (Scene) and what it draws (Lesion)."""
+"""What a recipe draws with (Scene), what it draws (Lesion), and what else is known of a disease (Recipe)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ FLUID = (Weighting.T2, Weighting.FLAIR)
 class Part:
     """One compartment: `fraction` of the tissue replaces what lies within its shape.
 
-    within: what it may replace: "white", "brain", "intracranial", "csf", "ventricle" or "any".
+    within: what it may replace: "white", "grey" (cortex), "brain", "intracranial", "csf", "ventricle", "skull", "scalp" or "any".
     label: the taxonomy name whose mask this part belongs to; None for what has no mask of its own. Later parts paint over earlier ones.
     """
 
@@ -38,6 +39,8 @@ class Lesion:
     name: a diagnosis of the taxonomy. side: "left", "right", "midline", "bilateral". size_mm: largest diameter. count: number of foci.
     enhancement: "none", "ring", "solid", "patchy". visible_on: weightings that show it where they were acquired.
     edema: a visible oedema goes with it (its mask is labelled "edema"). stage: such as "acute", "old"; "" where it does not apply.
+    dams: mm by which the ventricles' walls move out because it obstructs the way of the fluid.
+    also: what else this process shows under names of its own; the study lists them after it.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Lesion:
     referral: tuple[str, ...] = ()
     priority: str = "medium"
     regions: tuple[str, ...] = ()
+    dams: float = 0.0
+    also: tuple[Lesion, ...] = ()
 
     def parts_of(self, label: str) -> tuple[Part, ...]:
         """The parts of one mask."""
@@ -62,12 +67,16 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Scene:
-    """A head to draw a lesion into: random numbers, the head's backward field, the side (+1 the patient's left), the patient's age."""
+    """A head to draw a lesion into: random numbers, the head's backward field, the side (+1 the patient's left), the patient's age.
+
+    growth: how many times its first size a lesion has now; the same random numbers then draw the same lesion, larger or smaller.
+    """
 
     rng: np.random.Generator
     backward: Grid
     sign: int
     age: int
+    growth: float = 1.0
 
     @property
     def side(self) -> str:
@@ -76,7 +85,7 @@ class Scene:
 
     def other_side(self) -> Scene:
         """The same scene on the other side."""
-        return Scene(self.rng, self.backward, -self.sign, self.age)
+        return replace(self, sign=-self.sign)
 
     def pick(self, regions: tuple[str, ...], tissue: str = "white", least: float = 0.6) -> Point:
         """A random point of the head on this side, in one of the regions, LPS mm."""
@@ -87,6 +96,16 @@ class Scene:
         point = np.asarray(left, np.float64) * (self.sign, 1, 1)
         x, y, z = anatomy.to_head(self.backward, point[None])[0]
         return float(x), float(y), float(z)
+
+    def under_the_skull(self, regions: tuple[str, ...]) -> tuple[Point, Point]:
+        """A point just under the skull and the point of the brain it faces (15 mm deeper, towards the head's middle)."""
+        while True:
+            left = atlas.load().pick(self.rng, regions, "csf", 0.3)
+            depth = atlas.load().channels.at(left[None].astype(np.float32))[0, atlas.CHANNELS.index("depth")]
+            outer = self.place(left)
+            vault = np.hypot(outer[0], outer[1] - 10) > 42 or outer[2] > 30
+            if abs(outer[0]) > 14 and vault and depth < 9:  # the convexities' labels reach to the sella and into the ventricles
+                return outer, towards(outer, (outer[0] * 0.2, 10.0, 5.0), 15)
 
     def regions(self, parts: tuple[Part, ...]) -> list[str]:
         """The regions of evenly spread points of these parts."""
@@ -110,6 +129,13 @@ class Scene:
         """A uniform number."""
         return float(self.rng.uniform(low, high))
 
+    def size(self, low: float, high: float) -> float:
+        """A uniform number that grows with the lesion: radii, thicknesses, reaches, mm.
+
+        What is drawn only above some size must ask for the first size (divided by growth), so that the numbers after it stay the same.
+        """
+        return self.between(low, high) * self.growth
+
     def chance(self, probability: float) -> bool:
         """Whether something with this probability happens."""
         return bool(self.rng.random() < probability)
@@ -117,6 +143,21 @@ class Scene:
     def one_of(self, *choices: str) -> str:
         """One of the choices, evenly."""
         return choices[int(self.rng.integers(len(choices)))]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One disease. ages: typical range in years. female: share of women. goes_with: what may be drawn beside it (incidental or old).
+
+    indication: what often brings such a patient. kind: "diagnosis", "finding" or "postoperative", as in the table of diagnoses.
+    """
+
+    draw: Callable[[Scene], Lesion]
+    ages: tuple[int, int]
+    female: float = 0.5
+    goes_with: tuple[str, ...] = ()
+    indication: str = "headache"
+    kind: str = "diagnosis"
 
 
 def towards(start: Point, end: Point, mm: float) -> Point:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from phantom.absence import deniable
+from phantom.atlas import INTRA_AXIAL
 from phantom.groundtruth import Finding, truth
 from phantom.signal import Weighting
-from phantom.study import WIDE_VENTRICLES, Phantom
-from phantom.wording import NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION, WORDINGS
+from phantom.study import Change, Phantom, Prior
+from phantom.wordings import CHANGES, CHANGES_IMPRESSION, LIMITS, NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION, WORDINGS
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-RESTRICTING = {"large_vessel_stroke", "lacunar_stroke", "brain_abscess", "lymphoma", "intracranial_hemorrhage", "subdural_hematoma"}
-BLEEDING = {"intracranial_hemorrhage", "subdural_hematoma", "cavernoma", "high_grade_glioma"}
-SECONDARY = {"edema", "mass_effect", "midline_shift", "ventriculomegaly", "cerebral_atrophy"}
+OF_ALL = ("enhancement", "signal")  # subjects of negative sentences that speak of all disease
+HEDGED = 0.25  # share of reports that name what a missing series leaves open
 SERIES = {
     Weighting.T1: "T1",
     Weighting.T2: "T2",
@@ -71,15 +72,40 @@ def compose(phantom: Phantom, variant: int = 0) -> Report:
     absent = _absent(rng, phantom)
     keep = len(absent) if not facts else int(rng.integers(2, 5))
     findings += [absent[index] for index in sorted(rng.permutation(len(absent))[:keep])]
+    findings += _limits(rng, phantom)
     impression = _impression(rng, phantom, facts)
-    sentences = (*findings, *impression)
-    return Report(
-        _technique(rng, phantom),
-        "None available.",
-        " ".join(s.text for s in findings),
-        "\n".join(f"{number}. {s.text}" for number, s in enumerate(impression, 1)) if len(impression) > 1 else impression[0].text,
-        sentences,
-    )
+    if phantom.prior:
+        findings, impression = [*_compared(rng, phantom, phantom.prior), *findings], [*impression, *_progress(rng, phantom, phantom.prior)]
+    comparison = f"Study of {_day(phantom.prior)}." if phantom.prior else "None available."
+    return _assembled(_technique(rng, phantom), comparison, (*findings, *impression))
+
+
+def with_noise(report: Report, phantom: Phantom, share: float) -> tuple[Report, tuple[str, ...]]:
+    """The report with about this share of its sentences swapped for ones that the image does not bear out, and these sentences.
+
+    For tests of robustness only.
+    """
+    rng = np.random.default_rng([phantom.seed, 7])
+    facts = truth(phantom).findings
+    strangers = sorted(WORDINGS.keys() - {fact.name for fact in facts})
+    elsewhere = sorted(set(INTRA_AXIAL) - {fact.region for fact in facts})
+    sentences, wrong = [], []
+    for sentence in report.sentences:
+        if rng.random() >= share:
+            sentences.append(sentence)
+            continue
+        wording = WORDINGS[name := _choose(rng, strangers)]
+        invented = Finding(name, _choose(rng, ("left", "right")), _choose(rng, elsewhere), float(rng.integers(6, 40)), None, (), 1)
+        phrasings = wording.impression or wording.found if sentence.section == "impression" else wording.found
+        sentences.append(_say(rng, sentence.section, phrasings, replace(invented, stage="acute")))
+        wrong.append(sentences[-1].text)
+    return _assembled(report.technique, report.comparison, tuple(sentences)), tuple(wrong)
+
+
+def _assembled(technique: str, comparison: str, sentences: tuple[Sentence, ...]) -> Report:
+    findings, impression = ([s.text for s in sentences if s.section == section] for section in ("findings", "impression"))
+    listed = "\n".join(f"{number}. {text}" for number, text in enumerate(impression, 1)) if len(impression) > 1 else impression[0]
+    return Report(technique, comparison, " ".join(findings), listed, sentences)
 
 
 def _found(rng: np.random.Generator, phantom: Phantom, fact: Finding) -> list[Sentence]:
@@ -116,27 +142,60 @@ def _impression(rng: np.random.Generator, phantom: Phantom, facts: Sequence[Find
 
 def _absent(rng: np.random.Generator, phantom: Phantom) -> list[Sentence]:
     """What may be called normal or absent: it is not there, nothing like it is, and a series that would show it was acquired."""
-    facts = truth(phantom).findings
-    names = {fact.name for fact in facts}
-    denied = {
-        "large_vessel_stroke": not names & RESTRICTING,
-        "intracranial_hemorrhage": not names & BLEEDING,
-        "mass_effect": "mass_effect" not in names and not any(lesion.masses for lesion in phantom.lesions),
-        "midline_shift": abs(phantom.midline_shift) < 1.5,
-        "ventriculomegaly": phantom.anatomy.ventricles < 0.6 * WIDE_VENTRICLES,
-        "subdural_hematoma": not names & {"subdural_hematoma", "arachnoid_cyst"},
-        "cerebral_atrophy": phantom.anatomy.sulci < 1.0,
-    }
-    enhancing = any(fact.enhancement != "none" for fact in facts) or bool(
-        names & {"subdural_hematoma", "intracranial_hemorrhage", "cavernoma"}
-    )
+    holds = deniable(phantom)
     sentences = []
     for subject, needs, phrasings in NORMAL_FINDINGS:
-        about_signal = subject == "normal" and Weighting.FLAIR in needs
-        holds = denied.get(subject, not (names - SECONDARY) if about_signal else not enhancing)
-        if holds and all(weighting in phantom.acquired for weighting in needs):
-            sentences.append(Sentence("findings", _choose(rng, phrasings), subject, negated=subject != "normal"))
+        if holds[subject] and all(weighting in phantom.acquired for weighting in needs):
+            about_all = subject in OF_ALL
+            sentences.append(Sentence("findings", _choose(rng, phrasings), "normal" if about_all else subject, negated=not about_all))
     return sentences
+
+
+def _limits(rng: np.random.Generator, phantom: Phantom) -> list[Sentence]:
+    """At times, what a series that was not acquired leaves open."""
+    missing = [phrasings for weighting, phrasings in LIMITS if weighting not in phantom.acquired]
+    if not missing or rng.random() >= HEDGED:
+        return []
+    return [Sentence("findings", _choose(rng, missing[int(rng.integers(len(missing)))]), "normal")]
+
+
+def _compared(rng: np.random.Generator, phantom: Phantom, prior: Prior) -> list[Sentence]:
+    """What became of each disease that both studies could show."""
+    sentences = []
+    for change in prior.changes:
+        lesion = change.before
+        if not _comparable(phantom, change):
+            continue
+        side = phantom.side(lesion.side) if lesion.side in ("left", "right") else None
+        where = " ".join(("in the", *((side,) if side else ()), lesion.region)) + " "
+        sizes = {"before": _mm(change.size_before), "now": _mm(change.size_now)}
+        text = _choose(rng, CHANGES[change.course]).format(date=_day(prior), where=where, **sizes)
+        gone = change.course == "resolved"
+        size = None if gone else change.size_now if change.course == "grown" else None
+        sentences.append(Sentence("findings", text, lesion.name, side, lesion.region, size, negated=gone))
+    return sentences
+
+
+def _progress(rng: np.random.Generator, phantom: Phantom, prior: Prior) -> list[Sentence]:
+    """The main change, in few words."""
+    seen = [change for change in prior.changes if _comparable(phantom, change)]
+    if not seen:
+        return []
+    change: Change = max(seen, key=lambda change: ("stable", "resolved", "grown").index(change.course))
+    text = _choose(rng, CHANGES_IMPRESSION[change.course]).format(date=_day(prior))
+    return [Sentence("impression", text, change.before.name, negated=change.course == "resolved")]
+
+
+def _comparable(phantom: Phantom, change: Change) -> bool:
+    return change.seen and any(weighting in change.before.visible_on for weighting in phantom.acquired)
+
+
+def _day(prior: Prior) -> str:
+    return f"{prior.date.day} {prior.date:%B %Y}"
+
+
+def _mm(size: float | None) -> str:
+    return f"{size:.0f} mm" if size else ""
 
 
 def _say(rng: np.random.Generator, section: str, phrasings: Sequence[str], fact: Finding) -> Sentence:

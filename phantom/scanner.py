@@ -1,30 +1,35 @@
 """The scanner: sampling the head on a series' grid, painting lesions, and the signal of every series.
 
 Points of a grid are mapped to the head's frame (position of the head), then through the head's backward field to the atlas. Tissue
-fractions are sampled once per grid and shared by the series on it; a series is a weighted sum of fractions, blur, receive field, noise.
+fractions are sampled once per grid, slab by slab, and shared by the series on it; a series is a weighted sum of fractions, then what
+the acquisition does to it (`phantom.acquisition`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from phantom import anatomy, atlas
+from phantom import acquisition, anatomy, atlas
 from phantom.atlas import Grid
 from phantom.lesion import Part
 from phantom.shape import Box, Floats, Surroundings
 from phantom.signal import Sequence, Weighting, signal
 from phantom.study import Phantom
 from phantom.style import SeriesPlan, Style
-from phantom.tissue import TISSUES, at_field
+from phantom.tissue import TISSUES, Tissue, at_field
 
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
-HEAD: Box = ((-92.0, -110.0, -70.0), (92.0, 122.0, 96.0))  # LPS mm; beyond it there is air
+HEAD: Box = ((-92.0, -110.0, -97.0), (92.0, 122.0, 96.0))  # LPS mm; beyond it there is air
 BRAIN = ("grey", "white", "deep grey")
 INSIDE = (*BRAIN, "csf", "gland", "dura", "vessel")
+SLAB = 400_000  # grid points sampled at once
+FILLED_VESSEL = Tissue(1600, 60, 0.62, 1.5, 30, 300)
+CANAL = (44.0, -66.0)  # y and z of the spinal canal where the atlas ends, LPS mm of the atlas
+SULCUS = 0.22  # share of the cortex that a sulcus of one's own turns into fluid
 DARK = 1e-3  # share of a point below which a part is not painted
 INSIDE_MASK = 0.4  # share of a point from which it belongs to a lesion's mask
 
@@ -34,7 +39,7 @@ class Rendered:
     """One acquired series.
 
     name: the SeriesDescription. voxels: int16 (i, j, k) = (column, row, slice). affine: 4 x 4, voxel index -> mm, LPS.
-    plane: "axial" or "sagittal". Times in ms, b in s/mm2, tesla; thickness in mm.
+    plane: "axial", "sagittal" or "coronal"; volume: a 3-D acquisition. Times in ms, b in s/mm2, tesla; thickness in mm.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Rendered:
     tesla: float
     vendor: str
     thickness: float
+    volume: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,54 +76,92 @@ class Maps:
 
 
 def render(phantom: Phantom, noise: bool = True) -> tuple[Rendered, ...]:
-    """All series of the study, in the order of acquisition; without noise also without blur and receive-field unevenness."""
+    """All series of the study, in the order of acquisition; without noise also without blur, motion, distortion and receive field."""
     backward = anatomy.field(phantom.anatomy, phantom.masses)
-    maps: dict[str, Maps] = {}
-    series = []
-    for index, plan in enumerate(phantom.style.series):
-        affine, shape = geometry(phantom.style, plan.plane)
-        if plan.plane not in maps:
-            maps[plan.plane] = sample_head(phantom, backward, affine, shape)
-        values = _image(maps[plan.plane], plan, phantom.style, shape, index if noise else None)
-        if phantom.mirror:
-            axis = 2 if plan.plane == "axial" else 0
-            affine, values = mirrored(affine, shape, axis), np.flip(values, axis)
-        sequence = plan.sequence
-        series.append(
-            Rendered(
-                plan.name,
-                np.ascontiguousarray(values.transpose(2, 1, 0)),
-                affine,
-                plan.plane,
-                sequence.weighting,
-                sequence.tr,
-                sequence.te,
-                sequence.ti,
-                sequence.b_value if sequence.weighting is Weighting.DWI else None,
-                sequence.flip,
-                sequence.contrast,
-                phantom.style.tesla,
-                phantom.style.vendor,
-                phantom.style.thickness,
-            )
-        )
-    return tuple(series)
+    plans = phantom.style.series
+    series: dict[int, Rendered] = {}
+    for plane, voxel in dict.fromkeys((plan.plane, plan.voxel) for plan in plans):
+        here = {index: plan for index, plan in enumerate(plans) if (plan.plane, plan.voxel) == (plane, voxel)}
+        affine, shape = geometry(phantom.style, plane, voxel)
+        for index, values in _signals(phantom, backward, here, affine, shape).items():
+            series[index] = _acquired(phantom, here[index], index, values, affine, noise)
+    return tuple(series[index] for index in range(len(plans)))
 
 
-def geometry(style: Style, plane: str) -> tuple[NDArray[np.float64], tuple[int, int, int]]:
-    """Affine (index (i, j, k) -> LPS mm) and shape (i, j, k) of a series of an unmirrored study."""
-    pixel = style.field_of_view / style.matrix
+def _signals(
+    phantom: Phantom, backward: Grid, plans: dict[int, SeriesPlan], affine: NDArray[np.float64], shape: tuple[int, int, int]
+) -> dict[int, Floats]:
+    """The noise-free images (k, j, i) of the series on one grid, by their index."""
+    whole = {index: np.zeros(shape[::-1], np.float32) for index in plans}
+    for first, part, size in slabs(affine, shape):
+        maps = sample_head(phantom, backward, part, size)
+        for index, plan in plans.items():
+            whole[index][first : first + size[2]][maps.window] = _contrast(maps, plan.sequence, phantom.style.tesla)
+    return whole
+
+
+def _acquired(phantom: Phantom, plan: SeriesPlan, index: int, values: Floats, affine: NDArray[np.float64], noise: bool) -> Rendered:
+    """One series as stored."""
+    style, sequence = phantom.style, plan.sequence
+    window = head_window(style, affine, (values.shape[2], values.shape[1], values.shape[0]))
+    stored = acquisition.stored(values, window, affine, plan, style, index if noise else None)
+    if phantom.mirror:
+        axis = 0 if plan.plane == "sagittal" else 2
+        affine, stored = mirrored(affine, stored.shape[::-1], axis), np.flip(stored, axis)
+    return Rendered(
+        plan.name,
+        np.ascontiguousarray(stored.transpose(2, 1, 0)),
+        affine,
+        plan.plane,
+        sequence.weighting,
+        sequence.tr,
+        sequence.te,
+        sequence.ti,
+        sequence.b_value if sequence.weighting is Weighting.DWI else None,
+        sequence.flip,
+        sequence.contrast,
+        style.tesla,
+        style.vendor,
+        plan.voxel or style.thickness,
+        plan.voxel is not None,
+    )
+
+
+def geometry(style: Style, plane: str, voxel: float | None = None) -> tuple[NDArray[np.float64], tuple[int, int, int]]:
+    """Affine (index (i, j, k) -> LPS mm) and shape (i, j, k) of a series of an unmirrored study; voxel: of a 3-D series, mm."""
+    matrix = style.matrix if voxel is None else 2 * round(style.field_of_view / voxel / 2)
+    pixel = style.field_of_view / matrix
+    half = (matrix - 1) / 2 * pixel
     affine = np.eye(4)
-    half = (style.matrix - 1) / 2 * pixel
     if plane == "axial":
-        affine[:3, :3] = np.diag([pixel, pixel, style.spacing])
-        top = 78.0 + style.offset[2]
-        affine[:3, 3] = (-half, 17.0 - half, top - (style.slices - 1) * style.spacing)
-        return affine, (style.matrix, style.matrix, style.slices)
-    slices = 21
-    affine[:3, :3] = np.array([[0, 0, -6.5], [pixel, 0, 0], [0, -pixel, 0]])
-    affine[:3, 3] = ((slices - 1) / 2 * 6.5, 17.0 - half, 14.0 + half)
-    return affine, (style.matrix, style.matrix, slices)
+        slices, spacing = (style.slices, style.spacing) if voxel is None else (round(168 / voxel), voxel)
+        affine[:3, :3] = np.diag([pixel, pixel, spacing])
+        top = (78.0 if voxel is None else 92.0) + style.offset[2]
+        affine[:3, 3] = (-half, 17.0 - half, top - (slices - 1) * spacing)
+    elif plane == "coronal":
+        slices, spacing = 27, 6.8
+        affine[:3, :3] = np.array([[pixel, 0, 0], [0, 0, spacing], [0, -pixel, 0]])
+        affine[:3, 3] = (-half, 17.0 - (slices - 1) / 2 * spacing, 12.0 + half)
+    else:
+        slices, spacing = (21, 6.5) if voxel is None else (round(168 / voxel), voxel)
+        affine[:3, :3] = np.array([[0, 0, -spacing], [pixel, 0, 0], [0, -pixel, 0]])
+        affine[:3, 3] = ((slices - 1) / 2 * spacing, 17.0 - half, 12.0 + half)
+    return affine, (matrix, matrix, slices)
+
+
+def slabs(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> Iterator[tuple[int, NDArray[np.float64], tuple[int, int, int]]]:
+    """A grid cut into runs of slices so that sampling needs little memory: first slice, affine and shape of each run."""
+    count = max(1, SLAB // (shape[0] * shape[1]))
+    for first in range(0, shape[2], count):
+        part = affine.copy()
+        part[:3, 3] += first * affine[:3, 2]
+        yield first, part, (shape[0], shape[1], min(count, shape[2] - first))
+
+
+def head_window(style: Style, affine: NDArray[np.float64], shape: tuple[int, int, int]) -> tuple[slice, slice, slice]:
+    """The slices (k, j, i) of the head's bounding box in a grid (i, j, k)."""
+    low, high = _index_box(_inverse(head_frame(style) @ affine), HEAD, (0, 0, 0), shape)
+    return slice(low[2], high[2]), slice(low[1], high[1]), slice(low[0], high[0])
 
 
 def mirrored(affine: NDArray[np.float64], shape: tuple[int, ...], axis: int) -> NDArray[np.float64]:
@@ -156,7 +200,9 @@ def sample_head(phantom: Phantom, backward: Grid, affine: NDArray[np.float64], s
     tissues = (*atlas.TISSUES, *extra)
     fractions = np.zeros((len(points), len(tissues)), np.float32)
     fractions[:, : len(atlas.TISSUES)] = found[:, : len(atlas.TISSUES)]
+    _neck(fractions, source)
     _fold(fractions, found[:, atlas.CHANNELS.index("ventricle")], moved[:, 3:], phantom.anatomy.sulci)
+    _texture(fractions, found[:, atlas.CHANNELS.index("ventricle")], moved[:, 3:])
     around = Surroundings(found[:, atlas.CHANNELS.index("depth")], found[:, atlas.CHANNELS.index("ventricle distance")])
     masks: dict[str, NDArray[np.bool_]] = {}
     to_index = _inverse(to_head)
@@ -186,19 +232,54 @@ def _inverse(affine: NDArray[np.float64]) -> NDArray[np.float64]:
 def _fold(fractions: Floats, ventricle: Floats, folding: Floats, sulci: float) -> None:
     """Turn the average's soft grey, white and csf into one person's, in place: sharper, shifted by noise, sulci narrower or wider."""
     parts = fractions[:, :3]  # grey, white, csf
-    total = parts.sum(1)
-    mixed = np.flatnonzero((total > 0.01) & (parts.max(1) < 0.995 * total))
+    total = parts[:, 0] + parts[:, 1] + parts[:, 2]  # reductions over a short axis are slow
+    most = np.maximum(np.maximum(parts[:, 0], parts[:, 1]), parts[:, 2])
+    mixed = np.flatnonzero((total > 0.01) & (most < 0.995 * total))
     parts, total = parts[mixed], total[mixed]
     cortex = np.clip(total - ventricle[mixed], 0, 1)
+    # sheets where a noise crosses zero, as sulci of one's own: a little more fluid within the cortex there
+    sheet = np.exp(-((folding[mixed, 0] / np.float32(0.3)) ** 2)) * cortex
+    opened = np.float32(SULCUS) * sheet * parts[:, 0] * (parts[:, 1] < 0.5)
+    parts[:, 0] -= opened
+    parts[:, 2] += opened
     noise = folding[mixed] * np.float32(0.55)
     noise[:, 2] += np.float32(sulci)
     sharp = parts ** np.float32(1.7) * np.exp(noise * cortex[:, None])
-    fractions[mixed, :3] = sharp * (total / np.maximum(sharp.sum(1), np.float32(1e-6)))[:, None]
+    fractions[mixed, :3] = sharp * (total / np.maximum(sharp[:, 0] + sharp[:, 1] + sharp[:, 2], np.float32(1e-6)))[:, None]
+
+
+def _neck(fractions: Floats, source: Floats) -> None:
+    """Let cord and canal go on below the atlas, in place: there its lowest slice is sampled, which has neither."""
+    below = np.flatnonzero(source[:, 2] < CANAL[1])
+    if not below.size:
+        return
+    x, y, z = source[below].T
+    away = np.hypot(x, y - np.float32(CANAL[0]) - np.float32(0.15) * (z - CANAL[1]))
+    faded = np.clip((CANAL[1] - z) / 3, 0, 1)
+    for tissue, radius in (("csf", 9.0), ("white", 5.5), ("grey", 2.0)):
+        share = np.clip(np.float32(radius + 0.5) - away, 0, 1) * faded * np.float32(0.5 if tissue == "grey" else 1.0)
+        fractions[below] *= (1 - share)[:, None]
+        fractions[below, atlas.TISSUES.index(tissue)] += share
+
+
+def _texture(fractions: Floats, ventricle: Floats, folding: Floats) -> None:
+    """Small vessels in the subarachnoid space, along curves where two noises cross zero together; and a mottle in white matter."""
+    csf, white, vessel = (atlas.TISSUES.index(name) for name in ("csf", "white", "vessel"))
+    fluid = np.flatnonzero((fractions[:, csf] > 0.3) & (ventricle < 0.05))
+    near = np.exp(-(folding[fluid, 0] ** 2 + folding[fluid, 1] ** 2) / np.float32(0.3**2))
+    share = fractions[fluid, csf] * near * np.float32(0.85)
+    fractions[fluid, csf] -= share
+    fractions[fluid, vessel] += share
+    pure = np.flatnonzero(fractions[:, white] > 0.8)
+    mottle = fractions[pure, white] * np.clip(np.float32(0.035) + np.float32(0.03) * folding[pure, 2], 0, 0.12)
+    fractions[pure, white] -= mottle
+    fractions[pure, atlas.TISSUES.index("grey")] += mottle
 
 
 def _room(fractions: Floats, found: Floats) -> dict[str, Floats]:
     """How much of each point is tissue that a part may replace, by the name of what lies `within`."""
-    rooms = {"white": ("white",), "brain": BRAIN, "intracranial": INSIDE, "csf": ("csf",)}
+    rooms = {"white": ("white",), "grey": ("grey",), "brain": BRAIN, "intracranial": INSIDE, "csf": ("csf",)}
+    rooms |= {"skull": ("bone", "marrow"), "scalp": ("fat",)}
     room = {name: np.minimum(sum(fractions[:, atlas.TISSUES.index(tissue)] for tissue in names), 1) for name, names in rooms.items()}
     return room | {"ventricle": found[:, atlas.CHANNELS.index("ventricle")], "any": np.ones(len(found), np.float32)}
 
@@ -232,50 +313,17 @@ def _paint(
         known[where[mask > INSIDE_MASK]] = True
 
 
-def _image(maps: Maps, plan: SeriesPlan, style: Style, shape: tuple[int, int, int], noisy: int | None) -> NDArray[np.int16]:
-    """One series as stored, int16 (k, j, i)."""
-    sequence = plan.sequence
-    rng = np.random.default_rng([style.seed, noisy or 0])
-    values = _contrast(maps, sequence, style.tesla)
-    pixel = style.field_of_view / style.matrix
-    blur = (style.blur + (1.0 if sequence.weighting in (Weighting.DWI, Weighting.ADC) else 0)) / pixel if noisy is not None else 0
-    full = np.zeros(shape[::-1], np.float32)
-    if sequence.weighting is Weighting.ADC:
-        low, high = (_contrast(maps, Sequence(Weighting.DWI, sequence.tr, sequence.te, b_value=b), style.tesla) for b in (0.0, 1000.0))
-        bright = low > 0.02
-        adc = np.where(bright, -np.log(np.clip(high, 1e-5, None) / np.maximum(low, 1e-5)), 0) * 1000
-        if noisy is not None:
-            adc = adc + rng.standard_normal(adc.shape, dtype=np.float32) * np.float32(900 * plan.noise) * bright
-        full[maps.window] = _blurred(np.clip(adc, 0, 4000).astype(np.float32), blur)
-        return full.astype(np.int16)
-    if noisy is not None:
-        values = _blurred(values, blur) * _receive(maps.shape, style)
-    full[maps.window] = np.abs(values)
-    white = abs(signal(at_field(TISSUES["white"], style.tesla), sequence))
-    if noisy is not None:
-        sigma = np.float32(plan.noise * white)
-        full = np.hypot(
-            full + sigma * rng.standard_normal(full.shape, dtype=np.float32), sigma * rng.standard_normal(full.shape, dtype=np.float32)
-        )
-    return np.clip(full * np.float32(style.scale / white), 0, 32767).astype(np.int16)
-
-
 def _contrast(maps: Maps, sequence: Sequence, tesla: float) -> Floats:
-    """The signed noise-free signal, float32 (k, j, i) of the box."""
-    weights = np.array([signal(at_field(TISSUES[name], tesla), sequence) for name in maps.tissues], np.float32)
+    """The signed noise-free signal, float32 (k, j, i) of the box; for ADC 10^-6 mm2/s from two diffusion weightings."""
+    if sequence.weighting is Weighting.ADC:
+        low, high = (_contrast(maps, replace(sequence, weighting=Weighting.DWI, b_value=b), tesla) for b in (0.0, 1000.0))
+        ratio = np.clip(high, 1e-5, None) / np.maximum(low, 1e-5)
+        return np.where(low > 0.02, np.clip(-1000 * np.log(ratio), 0, 4000), 0).astype(np.float32)
+    weights = np.array([signal(at_field(_shown(name, sequence), tesla), sequence) for name in maps.tissues], np.float32)
     values: Floats = (maps.fractions @ weights).reshape(maps.shape)
     return values
 
 
-def _blurred(values: Floats, pixels: float) -> Floats:
-    if pixels <= 0:
-        return values
-    blurred: Floats = ndimage.gaussian_filter(values, (0, pixels, pixels), truncate=2.5)
-    return blurred
-
-
-def _receive(shape: tuple[int, int, int], style: Style) -> Floats:
-    """The receive field: smooth, around 1, float32 (k, j, i) of the box."""
-    rng = np.random.default_rng([style.seed, 99])
-    field: Floats = np.exp(np.float32(style.bias) * anatomy.smooth_noise(rng, shape, (3, 3, 3), 1)[..., 0])
-    return field
+def _shown(name: str, sequence: Sequence) -> Tissue:
+    """The tissue as a sequence meets it: after gadolinium the slow blood of veins and small vessels is bright and no void."""
+    return FILLED_VESSEL if name == "vessel" and sequence.contrast else TISSUES[name]

@@ -147,6 +147,128 @@ class Crescent:
 
 
 @dataclass(frozen=True)
+class Shell:
+    """A layer under the whole skull, from `inner` to `outer` mm below its inner table, uneven by `unevenness`; within a box, LPS mm."""
+
+    outer: float
+    inner: float = 0.0
+    unevenness: float = 0.0
+    seed: int = 0
+    low: Point = (-90.0, -108.0, -68.0)
+    high: Point = (90.0, 122.0, 96.0)
+    softness: float = 1.2
+
+    def box(self) -> Box:
+        """The box it is cut to."""
+        return self.low, self.high
+
+    def mask(self, points: Floats, around: Surroundings, /) -> Floats:
+        """1 within the layer; the box's faces fade over 8 mm."""
+        keep = np.zeros(len(points), np.float32)
+        near = np.flatnonzero((around.depth > 0.05) & (around.depth < self.outer * (1 + 3 * self.unevenness) + self.softness))
+        spot, depth = points[near], around.depth[near]
+        outer = np.float32(self.outer) * (1 + np.float32(self.unevenness) * waves(spot, self.seed, 22.0))
+        layer = _ramp(outer - depth, self.softness)
+        if self.inner:
+            layer = layer * _ramp(depth - np.float32(self.inner), self.softness)
+        to_face = np.minimum(spot - np.asarray(self.low, np.float32), np.asarray(self.high, np.float32) - spot).min(1)
+        keep[near] = layer * np.clip(to_face / 8, 0, 1)
+        return keep
+
+
+@dataclass(frozen=True)
+class Tube:
+    """A vessel along a polyline of at least two points, its radius (mm) tapering evenly from the first point to the last."""
+
+    points: tuple[Point, ...]
+    radius: float
+    end_radius: float
+    softness: float = 1.2
+
+    def box(self) -> Box:
+        """The tube's bounds."""
+        reach = max(self.radius, self.end_radius) + self.softness
+        low, high = np.min(self.points, axis=0) - reach, np.max(self.points, axis=0) + reach
+        return tuple(low.tolist()), tuple(high.tolist())
+
+    def mask(self, points: Floats, _around: Surroundings, /) -> Floats:
+        """1 inside, soft at the wall."""
+        nodes = np.asarray(self.points, np.float32)
+        radii = np.linspace(self.radius, self.end_radius, len(nodes), dtype=np.float32)
+        inside = np.full(len(points), -np.inf, np.float32)
+        for start, end, first, last in zip(nodes[:-1], nodes[1:], radii[:-1], radii[1:], strict=True):
+            axis = end - start
+            offset = points - start
+            along = np.clip(offset @ axis / max(float(axis @ axis), 1e-6), 0, 1)
+            distance = np.linalg.norm(offset - along[:, None] * axis, axis=1)
+            inside = np.maximum(inside, first + along * (last - first) - distance)
+        return _ramp(inside, self.softness)
+
+
+@dataclass(frozen=True)
+class Tangle:
+    """Coiled vessels that fill a blob: `bore` mm wide, the coils about `wavelength` mm apart."""
+
+    blob: Blob
+    bore: float
+    wavelength: float
+    seed: int = 0
+    softness: float = 1.2
+
+    def box(self) -> Box:
+        """The blob's bounds."""
+        return self.blob.box()
+
+    def mask(self, points: Floats, around: Surroundings, /) -> Floats:
+        """1 within the coils."""
+        # near its zeros, unit noise of plane waves rises by about 2 pi / (1.7 wavelength) for each mm
+        away = np.abs(waves(points - np.asarray(self.blob.centre, np.float32), self.seed, self.wavelength)) * np.float32(
+            1.7 * self.wavelength / (2 * np.pi)
+        )
+        return self.blob.mask(points, around) * _ramp(np.float32(self.bore / 2) - away, self.softness)
+
+
+@dataclass(frozen=True)
+class Level:
+    """What has settled behind a horizontal level (y in mm; the patient lies on the back), between two corners."""
+
+    low: Point
+    high: Point
+    level: float
+    softness: float = 1.0
+
+    def box(self) -> Box:
+        """Its corners."""
+        return self.low, self.high
+
+    def mask(self, points: Floats, _around: Surroundings, /) -> Floats:
+        """1 behind the level, cut at the corners."""
+        within = np.all((points >= np.asarray(self.low, np.float32)) & (points <= np.asarray(self.high, np.float32)), axis=1)
+        return np.asarray(_ramp(points[:, 1] - np.float32(self.level), self.softness) * within, np.float32)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """A shape in patches: unevenness 0 is even, 1 leaves gaps some centimetres wide. outside: whether it keeps clear of the ventricles."""
+
+    shape: Shape
+    unevenness: float
+    seed: int = 0
+    outside: bool = True
+
+    def box(self) -> Box:
+        """The shape's bounds."""
+        return self.shape.box()
+
+    def mask(self, points: Floats, around: Surroundings, /) -> Floats:
+        """The shape's mask, thinned between the patches."""
+        mask = self.shape.mask(points, around) * np.clip(1 + np.float32(self.unevenness) * waves(points, self.seed, 24.0), 0, 1)
+        if self.outside:
+            mask *= np.clip((around.ventricle_distance - 2) / 2, 0, 1)
+        return np.asarray(mask, np.float32)
+
+
+@dataclass(frozen=True)
 class VentricleRim:
     """White matter along the lateral ventricles: `width` mm on average, uneven by `unevenness`, thicker at the horns."""
 

@@ -23,7 +23,10 @@ class Weighting(StrEnum):
 
 @dataclass(frozen=True)
 class Sequence:
-    """Acquisition parameters of one series: times in ms, b in s/mm2, flip in degrees (gradient echo only)."""
+    """Acquisition parameters of one series: times in ms, b in s/mm2, flip in degrees.
+
+    A T1 with a flip angle is a spoiled gradient echo, with an inversion time as well it is inversion-prepared (MPRAGE).
+    """
 
     weighting: Weighting
     tr: float
@@ -50,8 +53,10 @@ def signal(tissue: Tissue, sequence: Sequence) -> float:
     if sequence.weighting is Weighting.FLAIR:
         assert sequence.ti is not None
         return tissue.pd * (1 - 2 * exp(-sequence.ti / t1) + exp(-tr / t1)) * exp(-te / tissue.t2)
-    if sequence.weighting is Weighting.SWI:
-        flip, e1 = radians(sequence.flip or 20), exp(-tr / t1)
+    if sequence.ti is not None:  # MPRAGE: the longitudinal magnetisation at the inversion time, read with small flips
+        return tissue.pd * (1 - 2 * exp(-sequence.ti / t1) + exp(-tr / t1)) * exp(-te / tissue.t2_star)
+    if sequence.flip is not None:
+        flip, e1 = radians(sequence.flip), exp(-tr / t1)
         return tissue.pd * sin(flip) * (1 - e1) / (1 - cos(flip) * e1) * exp(-te / tissue.t2_star)
     spin_echo = tissue.pd * (1 - exp(-tr / t1)) * exp(-te / tissue.t2)
     if sequence.weighting in (Weighting.DWI, Weighting.ADC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,12 @@ NAMES: dict[str, dict[Weighting | str, tuple[str, ...]]] = {
         W.ADC: ("ep2d_diff_b1000_ADC", "ep2d_diff_3scan_trace_ADC"),
         W.SWI: ("t2_fl2d_tra_hemo", "SWI_Images"),
         W.T1_POST: ("t1_se_tra_KM", "t1_tse_tra_post_gad"),
-        "sagittal": ("t1_se_sag", "t1_tse_sag"),
+        "sagittal T1": ("t1_se_sag", "t1_tse_sag"),
+        "coronal T2": ("t2_tse_cor", "t2_tse_cor_4mm"),
+        "coronal T1 post-contrast": ("t1_se_cor_KM", "t1_tse_cor_post_gad"),
+        "3-D T1": ("t1_mprage_{plane}_iso", "t1_mpr_ns_{plane}_p2_iso"),
+        "3-D T1 post-contrast": ("t1_mprage_{plane}_iso_KM", "t1_mpr_{plane}_post_gad"),
+        "3-D FLAIR": ("t2_space_dark-fluid_{plane}_iso", "flair_space_{plane}_p2_iso"),
     },
     "GE": {
         W.T1: ("AX T1", "Ax T1 SE"),
@@ -31,7 +36,12 @@ NAMES: dict[str, dict[Weighting | str, tuple[str, ...]]] = {
         W.ADC: ("ADC (10^-6 mm2/s)", "Apparent Diffusion Coefficient"),
         W.SWI: ("AX SWAN", "AX T2* GRE"),
         W.T1_POST: ("AX T1 +C", "Ax T1 POST GAD"),
-        "sagittal": ("SAG T1", "Sag T1 FLAIR"),
+        "sagittal T1": ("SAG T1", "Sag T1 FLAIR"),
+        "coronal T2": ("COR T2 FSE", "Cor T2"),
+        "coronal T1 post-contrast": ("COR T1 +C", "Cor T1 POST GAD"),
+        "3-D T1": ("{plane} BRAVO", "{plane} 3D FSPGR"),
+        "3-D T1 post-contrast": ("{plane} BRAVO POST", "{plane} 3D FSPGR POST GAD"),
+        "3-D FLAIR": ("{plane} CUBE T2 FLAIR", "3D {plane} FLAIR"),
     },
     "Philips": {
         W.T1: ("T1W_SE", "T1W_TSE_AX"),
@@ -41,7 +51,12 @@ NAMES: dict[str, dict[Weighting | str, tuple[str, ...]]] = {
         W.ADC: ("dADC", "ADC_map"),
         W.SWI: ("SWIp", "T2W_FFE"),
         W.T1_POST: ("T1W_SE +GAD", "sT1W_TSE GADO"),
-        "sagittal": ("T1W_SE_SAG", "sT1W_SAG"),
+        "sagittal T1": ("T1W_SE_SAG", "sT1W_SAG"),
+        "coronal T2": ("T2W_TSE_COR", "T2W_COR"),
+        "coronal T1 post-contrast": ("T1W_SE_COR +GAD", "sT1W_TSE_COR GADO"),
+        "3-D T1": ("T1W_3D_TFE_{plane}", "sT1W_3D_FFE_{plane}"),
+        "3-D T1 post-contrast": ("T1W_3D_TFE_{plane} +GAD", "sT1W_3D_FFE_{plane} GADO"),
+        "3-D FLAIR": ("3D_FLAIR_{plane}", "VISTA_FLAIR_{plane}"),
     },
     "Canon": {
         W.T1: ("Ax T1", "T1 SE Axial"),
@@ -51,19 +66,38 @@ NAMES: dict[str, dict[Weighting | str, tuple[str, ...]]] = {
         W.ADC: ("ADC", "Ax ADC"),
         W.SWI: ("Ax FSBB", "T2* Axial"),
         W.T1_POST: ("Ax T1 Gd", "T1 SE Axial post"),
-        "sagittal": ("Sag T1", "T1 SE Sagittal"),
+        "sagittal T1": ("Sag T1", "T1 SE Sagittal"),
+        "coronal T2": ("Cor T2", "T2 FSE Coronal"),
+        "coronal T1 post-contrast": ("Cor T1 Gd", "T1 SE Coronal post"),
+        "3-D T1": ("{plane} 3D T1", "3D MPRAGE {plane}"),
+        "3-D T1 post-contrast": ("{plane} 3D T1 Gd", "3D MPRAGE {plane} post"),
+        "3-D FLAIR": ("{plane} 3D FLAIR", "3D FLAIR {plane}"),
     },
 }
+PLANES = {
+    "Siemens": {"axial": "tra", "sagittal": "sag"},
+    "GE": {"axial": "Ax", "sagittal": "Sag"},
+    "Philips": {"axial": "TRA", "sagittal": "SAG"},
+    "Canon": {"axial": "Ax", "sagittal": "Sag"},
+}
+THREE_D = 0.12  # share of studies with a 3-D series
+MOVED = 0.10  # share of studies in one series of which the patient moved
 
 
 @dataclass(frozen=True)
 class SeriesPlan:
-    """One series to acquire: its name, sequence, plane ("axial" or "sagittal") and the noise as a share of white matter's signal."""
+    """One series to acquire.
+
+    plane: "axial", "sagittal" or "coronal". noise: as a share of white matter's signal.
+    voxel: edge of the voxels of a 3-D acquisition, mm; None = 2-D. motion: how far the head moved while the lines were read, mm.
+    """
 
     name: str
     sequence: Sequence
     plane: str
     noise: float
+    voxel: float | None = None
+    motion: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,13 +131,13 @@ def draw_style(rng: np.random.Generator, vendor: str | None = None) -> Style:
     tesla = float(rng.choice([1.5, 3.0]))
     slices = int(rng.integers(20, 25))
     spacing = round(float(np.clip(rng.uniform(132, 148) / slices, 5.0, 6.5)), 2)
-    noise = float(rng.uniform(0.015, 0.045)) * (1.3 if tesla < 2 else 1.0)
+    noise = float(rng.uniform(0.012, 0.05)) * (1.3 if tesla < 2 else 1.0)
     x, y, z = rng.normal(0, 1.0, 3)
     a, b, c = rng.normal(0, 1.0, 3)
     return Style(
         vendor=vendor,
         tesla=tesla,
-        matrix=int(rng.choice([160, 192, 256], p=[0.5, 0.35, 0.15])),
+        matrix=int(rng.choice([144, 160, 192, 224, 256, 320], p=[0.2, 0.35, 0.3, 0.06, 0.07, 0.02])),
         field_of_view=float(rng.choice([220.0, 230.0, 240.0])),
         slices=slices,
         spacing=spacing,
@@ -119,25 +153,67 @@ def draw_style(rng: np.random.Generator, vendor: str | None = None) -> Style:
 
 
 def _series(rng: np.random.Generator, vendor: str, noise: float) -> tuple[SeriesPlan, ...]:
-    """The protocol: the usual five, often ADC, sometimes T2*, sometimes a sagittal; now and then one or two missing."""
+    """The usual five, often ADC, sometimes T2*; now and then one or two missing, a sagittal, a coronal or a 3-D series, or motion."""
+    chosen = int(rng.integers(2))
+    plans = [SeriesPlan(NAMES[vendor][w][chosen], draw_sequence(rng, w), "axial", noise * _NOISE[w]) for w in _protocol(rng)]
+    if rng.random() < 0.35:
+        plans.insert(0, SeriesPlan(NAMES[vendor]["sagittal T1"][chosen], draw_sequence(rng, W.T1), "sagittal", noise))
+    if rng.random() < 0.15:
+        post = any(plan.sequence.contrast for plan in plans) and rng.random() < 0.5
+        weighting = W.T1_POST if post else W.T2
+        name = NAMES[vendor][f"coronal {weighting}"][chosen]
+        plans.append(SeriesPlan(name, draw_sequence(rng, weighting), "coronal", noise * _NOISE[weighting]))
+    if rng.random() < THREE_D:
+        plans = _with(plans, draw_volume(rng, vendor, noise, chosen))
+    if rng.random() < MOVED:
+        moved = int(rng.integers(len(plans)))
+        plans[moved] = replace(plans[moved], motion=float(rng.uniform(0.8, 2.6)))
+    return tuple(plans)
+
+
+def _protocol(rng: np.random.Generator) -> list[Weighting]:
+    """The axial series, in the order of acquisition."""
     protocol: list[Weighting] = [W.T1, W.T2, W.FLAIR, W.DWI]
     if rng.random() < 0.7:
         protocol.append(W.ADC)
     if rng.random() < 0.4:
         protocol.append(W.SWI)
     protocol.append(W.T1_POST)
-    missing = int(rng.choice([0, 1, 2], p=[0.72, 0.2, 0.08]))
-    for _ in range(missing):
+    for _ in range(int(rng.choice([0, 1, 2], p=[0.72, 0.2, 0.08]))):
         droppable = [w for w in protocol if w not in (W.T2, W.ADC)]
         gone = droppable[int(rng.integers(len(droppable)))]
         protocol.remove(gone)
         if gone is W.DWI and W.ADC in protocol:
             protocol.remove(W.ADC)
-    chosen = int(rng.integers(2))
-    plans = [SeriesPlan(NAMES[vendor][w][chosen], draw_sequence(rng, w), "axial", noise * _NOISE[w]) for w in protocol]
-    if rng.random() < 0.25:
-        plans.insert(0, SeriesPlan(NAMES[vendor]["sagittal"][chosen], draw_sequence(rng, W.T1), "sagittal", noise))
-    return tuple(plans)
+    return protocol
+
+
+def _with(plans: list[SeriesPlan], volume: SeriesPlan) -> list[SeriesPlan]:
+    """The protocol with a 3-D series in place of the 2-D one of the same contrast and plane; otherwise after all, as after gadolinium."""
+    same = [k for k, p in enumerate(plans) if (p.plane, p.sequence.weighting) == (volume.plane, volume.sequence.weighting)]
+    if same:
+        return [volume if k == same[0] else plan for k, plan in enumerate(plans)]
+    return [*plans, volume] if volume.sequence.contrast else [volume, *plans]
+
+
+def draw_volume(rng: np.random.Generator, vendor: str, noise: float, chosen: int = 0) -> SeriesPlan:
+    """A 3-D series: inversion-prepared or spoiled gradient echo T1, before or after contrast, or FLAIR; sagittal, sometimes axial."""
+    weighting = (W.T1, W.T1_POST, W.FLAIR)[int(rng.choice(3, p=[0.55, 0.25, 0.2]))]
+    plane = "sagittal" if rng.random() < 0.75 else "axial"
+    voxel = float(rng.choice([1.0, 1.1, 1.2, 1.3], p=[0.2, 0.2, 0.4, 0.2]))
+    if weighting is W.FLAIR:
+        tr = float(rng.integers(4800, 6500))
+        sequence = Sequence(weighting, tr, float(rng.integers(105, 130)), ti=round(null_time(TISSUES["csf"].t1, tr)))
+    elif rng.random() < 0.6:
+        sequence = Sequence(
+            weighting, float(rng.integers(1900, 2350)), round(float(rng.uniform(2.2, 3.6)), 2), float(rng.integers(880, 960)), flip=9.0
+        )
+    else:
+        sequence = Sequence(
+            weighting, float(rng.integers(18, 26)), round(float(rng.uniform(3.5, 5.5)), 2), flip=float(rng.integers(25, 31))
+        )
+    name = NAMES[vendor][f"3-D {weighting}"][chosen].format(plane=PLANES[vendor][plane])
+    return SeriesPlan(name, sequence, plane, 1.3 * noise, voxel)
 
 
 _NOISE = {W.T1: 1.0, W.T2: 0.8, W.FLAIR: 1.2, W.DWI: 2.0, W.ADC: 2.0, W.SWI: 1.2, W.T1_POST: 1.0}

@@ -127,14 +127,7 @@ def _cell(one: Labelled, column: str, listed: Mapping[Path, str]) -> str | None:
 
 def _cells(manifest: Path, column: str) -> dict[Path, str]:
     """The cells of a column by study; nothing where the list has no such column."""
-    import csv
+    from assistant.table import read_table
 
-    from assistant.errors import UsageError
-
-    try:
-        with manifest.open(encoding="utf-8-sig", newline="") as file:
-            rows = [{name.strip().lower(): (cell or "").strip() for name, cell in row.items() if name} for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{manifest}: expected a CSV file in UTF-8 that can be read: {error}.") from error
-    asked = column.strip().lower()
-    return {manifest.parent / row["path"]: row[asked] for row in rows if asked in row and row.get("path")}
+    asked = column.strip().lower().replace(" ", "_")
+    return {manifest.parent / row["path"]: row[asked] for row in read_table(manifest).rows if asked in row and row.get("path")}

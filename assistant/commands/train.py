@@ -115,11 +115,15 @@ def _asked(
 
 
 @app.command()
-def demo(root: Root = Path("runs"), out: Annotated[Path | None, typer.Option(help="None = into the packages.")] = None) -> None:
+def demo(
+    root: Root = Path("runs"),
+    out: Annotated[Path | None, typer.Option(help="None = into the packages.")] = None,
+    start: Annotated[Path | None, typer.Option("--encoder", help="Begin with these weights, tokenizer and text tower included.")] = None,
+) -> None:
     """Train everything that ships, from nothing: phantoms, tokenizer, encoder, index, language model, adapter."""
     from assistant.train.demo import Recipe, train_demo
 
-    train_demo(Recipe(), root, out)
+    train_demo(Recipe(), root, out, start)
 
 
 @app.command()

@@ -10,7 +10,6 @@ times are lognormal; rural studies are sent in batches, and wait for the batch b
 
 from __future__ import annotations
 
-import csv
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from assistant.errors import UsageError
 from assistant.evaluate.intervals import LEVEL, Estimate
 from assistant.evaluate.metrics import Bools, Floats, Ints
 from assistant.rules import LEVELS
+from assistant.table import read_table
 from encoder.features import Priority
 
 # Most urgent first. A study that was not assessed may be anything: it is never sorted below "low".
@@ -180,20 +180,15 @@ def simulate(entries: Sequence[Entry], room: Room | None = None, *, runs: int = 
 
 
 def from_table(path: Path) -> tuple[Entry, ...]:
-    """Rows of a CSV: true and predicted (none, low, medium, high; predicted also "not assessed"), and where known arrival, subgroup.
+    """Rows of a list: true and predicted (none, low, medium, high; predicted also "not assessed"), and where known arrival, subgroup.
 
     arrival: minutes from Monday 00:00, or a date and time (2026-03-02T08:15). Raises UsageError, naming the line.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [
-                {(key or "").strip().lower(): (value or "").strip() for key, value in row.items() if key} for row in csv.DictReader(file)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: expected a CSV file in UTF-8 that can be read: {error}.") from error
-    if not rows or {"true", "predicted"} - rows[0].keys():
-        raise UsageError(f"{path}: expected rows with the columns true and predicted, found {sorted(rows[0]) if rows else 'none'}.")
-    given = [_entry(f"{path}, line {number}", row) for number, row in enumerate(rows, start=2)]
+    table = read_table(path)
+    if not table.rows or not {"true", "predicted"} <= set(table.columns):
+        found = sorted(table.columns) if table.rows else "none"
+        raise UsageError(f"{path}: expected rows with the columns true and predicted, found {found}.")
+    given = [_entry(f"{path}, line {number}", row) for number, row in enumerate(table.rows, start=2)]
     known = [entry.arrival for entry in given if entry.arrival is not None]
     if known and len(known) < len(given):
         raise UsageError(f"{path}: expected an arrival in every row or in none, found {len(known)} of {len(given)}.")

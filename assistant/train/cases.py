@@ -31,7 +31,7 @@ def demo_cases(encoder: Encoder, seeds: range, *, processes: int = 1) -> Iterato
         p = phantom.sample(seed)
         report = phantom.report.compose(p)
         sections = ReportSections(report.technique, report.comparison, report.findings, report.impression)
-        yield case_of(study, encoder.encode(study), sections, phantom.truth(p).diagnoses, id=f"demo-{seed}", source=f"phantom:seed={seed}")
+        yield case_of(study, encoder.encode(study), sections, p.names, id=f"demo-{seed}", source=f"phantom:seed={seed}")
 
 
 def _rendered(seeds: range, processes: int) -> Iterator[tuple[int, Study]]:

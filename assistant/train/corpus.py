@@ -16,6 +16,8 @@ from encoder.config import EncoderConfig
 from encoder.networks import token_rows
 from encoder.tokenizer import VQVAE
 
+BATCH = 128  # tokens encoded at a time: more fall out of a processor's cache
+
 
 def tokenise(shards: list[Path], tokenizer: VQVAE, config: EncoderConfig, folder: Path) -> None:
     """Write rows (n, 289) float16 beside each shard, skipping those that exist, so that no epoch tokenises again.
@@ -39,8 +41,8 @@ def _rows(path: Path, tokenizer: VQVAE, config: EncoderConfig) -> NDArray[np.flo
     device = next(tokenizer.parameters()).device
     for plane in (0, 1, 2):
         index = np.nonzero(shard.planes == plane)[0]
-        for at in range(0, len(index), 512):
-            some = index[at : at + 512]
+        for at in range(0, len(index), BATCH):
+            some = index[at : at + BATCH]
             latents = tokenizer.encode(as_tokens(torch.from_numpy(shard.values[some]).to(device), plane)[:, None])
             positions = torch.from_numpy(shard.positions[some].astype(np.int64))
             rows[some] = token_rows(latents, positions, plane, config.patch).half().cpu().numpy()

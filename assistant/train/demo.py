@@ -30,10 +30,11 @@ from assistant.train.features import export_features
 from assistant.train.lm import LMConfig, train_lm
 from assistant.train.reports import Wordings, report_wordings
 from assistant.train.studies import make_shards, names
-from assistant.train.text_tower import build_text_tower, save_text_tower
+from assistant.train.text_tower import build_text_tower, load_text_tower, save_text_tower
 from assistant.train.tokenizer import train_tokenizer
 from encoder.config import EncoderConfig, preset
 from encoder.encoder import Encoder
+from encoder.errors import WeightsError
 from encoder.model import Labels, Model
 from encoder.tokenizer import VQVAE
 from index.text import TextTower
@@ -46,17 +47,17 @@ MEASURED = 350  # studies whose statistics stand for the training distribution: 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes of the demo training; the defaults made the shipped weights. Steps or minutes, whichever is over first, end a stage."""
+    """Sizes of the demo training; those of the shipped weights stand in their card. Steps or minutes, whichever is over first."""
 
     training_studies: int = 2040  # each with its mirror image
-    calibration_studies: int = 340
+    calibration_studies: int = 600
     indexed_studies: int = 304
     first_training_seed: int = 1_000_000
     first_calibration_seed: int = 2_000_000
     first_indexed_seed: int = 3_000_000
     tokenizer_steps: int = 1600
     tokenizer_minutes: float = 7.0
-    encoder_steps: int = 4000
+    encoder_steps: int = 8000
     encoder_minutes: float = 78.0
 
 
@@ -90,23 +91,27 @@ class Stages:
     lm: Path
 
 
-def stages(recipe: Recipe, root: Path) -> Stages:
-    """Folders named by the hash of everything that goes into a stage."""
+def stages(recipe: Recipe, root: Path, start: Path | None = None) -> Stages:
+    """Folders named by the hash of everything that goes into a stage. start: encoder to begin with."""
     config, house = preset("tiny"), Path(phantom.__file__).parents[1]
     cutting = [_source(house / name) for name in ("assistant/train/studies.py", "encoder/patches.py", "encoder/volume.py")]
     data = _key("shards", asdict(config.patch), _source(house / "phantom", _WORDS), names(), cutting)
-    tokenizer = _key(data, asdict(config.tokenizer), recipe.training_studies, recipe.tokenizer_steps)
+    begun = _source(start) if start else None
+    tokenizer = _key(data, asdict(config.tokenizer), begun or (recipe.training_studies, recipe.tokenizer_steps))
     learning = [_source(house / name) for name in ("assistant/train/encoder.py", "encoder/model.py", "encoder/networks.py")]
-    encoder = _key(tokenizer, asdict(config), asdict(recipe), learning)
+    encoder = _key(tokenizer, asdict(config), asdict(recipe), learning, begun)
     lm = _key("lm", asdict(LMConfig()), _source(house / "prompts"))
     keys = {"shards": data, "tokenizer": tokenizer, "rows": tokenizer, "encoder": encoder, "lm": lm}
     return Stages(**{name: root / f"{name}-{key}" for name, key in keys.items()})
 
 
-def train_demo(recipe: Recipe, root: Path, out: Path | None) -> None:
-    """Run every stage that has no result yet, and put the parts where they ship. A killed run resumes when called again."""
-    where, packages = stages(recipe, root), Packages.below(out)
-    encoder = train_demo_encoder(recipe, where, packages.encoder)
+def train_demo(recipe: Recipe, root: Path, out: Path | None, start: Path | None = None) -> None:
+    """Run every stage that has no result yet, and put the parts where they ship. A killed run resumes when called again.
+
+    start: an encoder of the same sizes and labels to begin with, tokenizer and text tower included; None = from nothing.
+    """
+    where, packages = stages(recipe, root, start), Packages.below(out)
+    encoder = train_demo_encoder(recipe, where, packages.encoder, start)
     indexed = range(recipe.first_indexed_seed, recipe.first_indexed_seed + recipe.indexed_studies)
     build_demo_index(encoder, TextTower(packages.encoder / "text"), packages.index, indexed)
     if not (where.lm / "model.safetensors").exists():
@@ -115,12 +120,13 @@ def train_demo(recipe: Recipe, root: Path, out: Path | None) -> None:
     train_adapter(packages.adapter, where.encoder / "features", base=str(packages.lm))
 
 
-def train_demo_encoder(recipe: Recipe, where: Stages, out: Path) -> Encoder:
+def train_demo_encoder(recipe: Recipe, where: Stages, out: Path, start: Path | None = None) -> Encoder:
     """Run the stages up to a calibrated encoder with its text tower, written to `out` and `out`/text; features beside the checkpoint."""
     config = preset("tiny")
     training = make_shards(where.shards, recipe.first_training_seed, recipe.training_studies, config, mirrored=True)
     calibration = make_shards(where.shards, recipe.first_calibration_seed, recipe.calibration_studies, config)
-    tokenizer = _tokenizer(where.tokenizer, training, config, recipe)
+    begun = Encoder.read(start) if start else None
+    tokenizer = begun.towers.tokenizer if begun else _tokenizer(where.tokenizer, training, config, recipe)
     device = fastest()
     tokenise([*training, *calibration], tokenizer.to(device), config, where.rows)
     corpus, statistics = load_corpus(training, where.rows, device)
@@ -128,11 +134,17 @@ def train_demo_encoder(recipe: Recipe, where: Stages, out: Path) -> Encoder:
     model = Model(config, Labels(names(), specialties(corpus.studies), tuple(REGIONS)))
     model.towers.tokenizer.load_state_dict(tokenizer.state_dict())
     reports = _reports(where.encoder / "reports.json", corpus.studies)
-    tower = build_text_tower((sentence for wordings in reports for w in wordings for sentence in w), config.study.out)
+    if begun and start:
+        _begin_with(begun, model)
+        tower = load_text_tower(start / "text")
+    else:
+        tower = build_text_tower((sentence for wordings in reports for w in wordings for sentence in w), config.study.out)
     plan = Plan(recipe.encoder_minutes, recipe.encoder_steps)
-    train_encoder(model, tower, corpus, reports, plan, where.encoder / "checkpoint.safetensors")
+    train_encoder(model, tower, corpus, reports, plan, where.encoder / "checkpoint.safetensors", begun=begun is not None)
     held_out, held_out_statistics = load_corpus(calibration, where.rows, device)
     provenance = {"made_by": "prima train demo", "trained_on": STATEMENT, "licence": "MIT", "recipe": asdict(recipe)}
+    if begun:
+        provenance["began_with"] = {"hash": begun.hash, **begun.card.provenance}
     some = statistics[:: 2 * max(1, len(statistics) // (2 * MEASURED))]  # every second is a mirror image
     encoder = calibrate(model, config, held_out, np.concatenate(some), held_out_statistics, provenance)
     shutil.rmtree(out, ignore_errors=True)
@@ -164,6 +176,14 @@ def _tokenizer(folder: Path, shards: list[Path], config: EncoderConfig, recipe: 
     return network.eval()
 
 
+def _begin_with(begun: Encoder, model: Model) -> None:
+    """Raises WeightsError where sizes or a column of labels differ."""
+    if begun.card.labels != model.labels or begun.card.config != preset("tiny"):
+        raise WeightsError("--encoder: expected an encoder of the tiny preset with the labels of this phantom; found another.")
+    model.towers.load_state_dict(begun.towers.state_dict())
+    model.readout.load_state_dict(begun.readout.state_dict())
+
+
 def _reports(file: Path, studies: Sequence[dict[str, Any]]) -> list[Wordings]:
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +197,7 @@ def _key(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()[:12]
 
 
-_WORDS = frozenset({"report.py", "wording.py", "files.py", "build_atlas.py"})  # of the phantom, what makes no image
+_WORDS = frozenset({"report.py", "wordings", "files.py", "build_atlas.py"})  # of the phantom, what makes no image
 
 
 def _source(path: Path, but: frozenset[str] = frozenset()) -> str:
@@ -185,6 +205,6 @@ def _source(path: Path, but: frozenset[str] = frozenset()) -> str:
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     digest = hashlib.sha256()
     for file in files:
-        if file.name not in but:
+        if path.is_file() or but.isdisjoint(file.relative_to(path).parts):
             digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()

@@ -226,19 +226,27 @@ class Learner(nn.Module):
         return (loss * self.used).mean(0).sum()
 
 
-def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, reports: list[Wordings], plan: Plan, checkpoint: Path) -> None:
+def train_encoder(
+    model: Model,
+    tower: SentenceTransformer,
+    corpus: Corpus,
+    reports: list[Wordings],
+    plan: Plan,
+    checkpoint: Path,
+    *,
+    begun: bool = False,
+) -> None:
     """Train in place, on the device of the corpus; a slow machine does fewer steps, and still anneals to the end.
 
-    reports: of each study. checkpoint: written every `save_every` seconds, resumed from when there.
+    reports: of each study. checkpoint: written every `save_every` seconds, resumed from when there. begun: the model is trained already.
     """
     torch.manual_seed(plan.seed)
-    rng = np.random.default_rng(plan.seed)
     learner = Learner(model, tower, corpus).to(corpus.rows.device)
     parameters = [p for name, p in learner.named_parameters() if not name.startswith("model.towers.tokenizer.")]
     optimiser = torch.optim.AdamW(parameters, lr=plan.rate, weight_decay=0.05, betas=(0.9, 0.98))
     spent, step = _resume(checkpoint, learner, optimiser)
     last_save = began = time.monotonic()
-    if step == 0:
+    if step == 0 and not begun:
         quiet_registers(model.towers)
     learner.train()
     while (progress := share_done(plan, spent, step)) < 1:
@@ -246,6 +254,7 @@ def train_encoder(model: Model, tower: SentenceTransformer, corpus: Corpus, repo
             group["lr"] = plan.rate * min(1.0, progress / plan.warm_up + 0.02) * (0.5 + 0.5 * math.cos(math.pi * progress) + 0.01)
         tick = time.monotonic()
         whole = progress >= WHOLE
+        rng = np.random.default_rng((plan.seed, step))  # of the step alone, so that a resumed run draws what an uninterrupted one draws
         chosen = rng.choice(len(corpus.studies), plan.whole_batch if whole else plan.batch, replace=False)
         losses = learner(chosen, [told(reports[study], rng) for study in chosen], rng, whole=whole)
         optimiser.zero_grad()

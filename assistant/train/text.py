@@ -27,7 +27,7 @@ from encoder.features import Localisation, Score, StudyFeatures
 from encoder.study import Context, Plane, Series, Side, Study, Weighting
 from index.case import Case, Neighbour, ReportSections
 from phantom.atlas import REGIONS
-from phantom.wording import WORDINGS
+from phantom.wordings import WORDINGS
 from prompts import diagnoses
 from prompts.diagnoses import Diagnosis, Kind
 
@@ -257,7 +257,7 @@ def _plain(lesion: Lesion, phrasings: Sequence[str], rng: Random) -> str:
 
 
 def worded(phrasing: str, side: Side | None, region: str | None, size: str, stage: str) -> str:
-    """A phrasing of phantom.wording with its fields filled in."""
+    """A phrasing of phantom.wordings with its fields filled in."""
     sided = side.value if side in (Side.LEFT, Side.RIGHT) else ""
     place = " ".join(word for word in (sided, region) if word) or "brain"
     fields = {"place": place, "side": sided, "region": region or "", "size": size, "foci": "several", "stage": stage}

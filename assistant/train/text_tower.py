@@ -13,6 +13,7 @@ from torch import nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 LENGTH = 160
+PLAIN = {"attn_implementation": "eager"}  # the fused attention kernel is slow backwards on a CPU in bfloat16
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -47,11 +48,16 @@ def build_text_tower(texts: Iterable[str], width: int, *, vocabulary: int = 2000
     with tempfile.TemporaryDirectory() as folder:
         BertModel(config, add_pooling_layer=False).save_pretrained(folder)
         fast.save_pretrained(folder)
-        words = Transformer(folder, max_seq_length=LENGTH)
+        words = Transformer(folder, max_seq_length=LENGTH, model_kwargs=PLAIN)
     size = 128
     return SentenceTransformer(
         modules=[words, Pooling(size, "mean"), Dense(size, width, activation_function=nn.Identity()), Normalize()], device="cpu"
     )
+
+
+def load_text_tower(folder: Path) -> SentenceTransformer:
+    """What `save_text_tower` wrote, to be trained on."""
+    return SentenceTransformer(str(folder), device="cpu", model_kwargs=PLAIN)
 
 
 def save_text_tower(tower: SentenceTransformer, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phantom.lesion import FLUID, Lesion, Part, Scene
+from phantom.lesion import FLUID, Lesion, Part, Recipe, Scene
 from phantom.shape import Blob
 from phantom.signal import Weighting
 
@@ -15,7 +15,7 @@ def multiple_sclerosis(scene: Scene) -> Lesion:
     for _ in range(int(scene.rng.integers(8, 22))):
         here = scene if scene.chance(0.5) else scene.other_side()
         kind = scene.rng.choice(["periventricular", "callosal", "juxtacortical", "infratentorial"], p=[0.55, 0.12, 0.2, 0.13])
-        length, width = scene.between(4.0, 8.5), scene.between(2.6, 4.2)
+        length, width = scene.size(4.0, 8.5), scene.size(2.6, 4.2)
         if kind == "periventricular":
             centre = here.place((scene.between(20, 29), scene.between(-30, 45), scene.between(10, 30)))
             radii = (length, width, width)
@@ -47,3 +47,8 @@ def multiple_sclerosis(scene: Scene) -> Lesion:
         priority="medium",
         regions=("frontal lobe", "parietal lobe"),
     )
+
+
+RECIPES = {
+    "multiple_sclerosis": Recipe(multiple_sclerosis, (20, 52), 0.7, ("arachnoid_cyst",), indication="numbness"),
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phantom.lesion import ALL, FLUID, Lesion, Part, Scene, jitter, towards
+from phantom.lesion import ALL, FLUID, Lesion, Part, Recipe, Scene, jitter, towards
 from phantom.shape import Blob, Mass
 from phantom.signal import Weighting
 
@@ -19,13 +19,13 @@ def high_grade_glioma(scene: Scene) -> Lesion:
     """An irregular thick ring with a necrotic core in oedematous white matter, often with old blood."""
     region = scene.one_of("frontal lobe", "frontal lobe", "temporal lobe", "temporal lobe", "parietal lobe", "occipital lobe")
     centre = scene.pick((region,), "white", 0.85)
-    radius = scene.between(12, 24)
+    radius = scene.size(12, 24)
     seed, stretch = scene.seed(), scene.between(0.8, 1.25)
     outer = Blob(centre, (radius * stretch, radius / stretch, radius), 0.17, seed, 2.5, scene.between(0, 3), 0.8)
     core = scene.between(0.5, 0.68)
     middle = jitter(scene, centre, radius * 0.08)
     inner = Blob(middle, (radius * stretch * core, radius / stretch * core, radius * core), 0.3, scene.seed(), 2.5, outer.turn, 0.7)
-    parts = [*_oedema(scene, centre, radius + scene.between(9, 18))]
+    parts = [*_oedema(scene, centre, radius + scene.size(9, 18))]
     parts += [
         Part("high_grade_glioma", "high-grade tumour", outer, "intracranial"),
         Part("high_grade_glioma", "necrosis", inner, "intracranial", 0.95),
@@ -40,7 +40,7 @@ def high_grade_glioma(scene: Scene) -> Lesion:
         region,
         2 * radius * max(stretch, 1 / stretch),
         tuple(parts),
-        (Mass(centre, radius, 0.22 * radius + 1),),
+        (Mass(centre, radius, scene.between(0.2, 0.46) * radius + 1),),
         enhancement="ring",
         edema=True,
         visible_on=ALL,
@@ -53,7 +53,7 @@ def low_grade_glioma(scene: Scene) -> Lesion:
     """A homogeneous, T2-bright, T1-dark mass without oedema, restriction or enhancement, in white matter and cortex alike."""
     region = scene.one_of("frontal lobe", "frontal lobe", "temporal lobe", "temporal lobe", "insula", "parietal lobe")
     centre = scene.pick((region,), "grey" if region == "insula" else "white", 0.5)
-    radius, stretch = scene.between(12, 24), scene.between(0.75, 1.3)
+    radius, stretch = scene.size(12, 24), scene.between(0.75, 1.3)
     shape = Blob(centre, (radius * stretch, radius / stretch, radius * 0.9), 0.1, scene.seed(), 4.0, scene.between(0, 3), 1.2)
     parts = (Part("low_grade_glioma", "low-grade tumour", shape, "brain", 0.95),)
     return Lesion(
@@ -82,9 +82,9 @@ def brain_metastasis(scene: Scene) -> Lesion:
         here = scene if focus == 0 or scene.chance(0.5) else scene.other_side()
         region = here.one_of(*LOBES, "cerebellum") if focus or scene.chance(0.85) else "cerebellum"
         centre = here.pick((region,), "grey", 0.4)
-        radius = scene.between(7, 12) if focus == 0 else scene.between(4, 9)
-        ring = radius > 7 and scene.chance(0.5)
-        parts += _oedema(scene, centre, radius + scene.between(10, 17) * (0.6 + radius / 20))
+        radius = scene.size(7, 12) if focus == 0 else scene.size(4, 9)
+        ring = radius / scene.growth > 7 and scene.chance(0.5)
+        parts += _oedema(scene, centre, radius + scene.size(10, 17) * (0.6 + radius / 20))
         parts.append(Part("brain_metastasis", "metastatic tumour", Blob(centre, (radius,) * 3, 0.05, scene.seed(), 1.5), "intracranial"))
         if ring:
             parts.append(Part("brain_metastasis", "necrosis", Blob(centre, (radius * 0.55,) * 3, 0.1, scene.seed(), 1.5), "intracranial"))
@@ -120,7 +120,7 @@ def brain_abscess(scene: Scene) -> Lesion:
     """A smooth thin-walled cavity full of pus: strongly restricted core, dark capsule on T2, thin even ring of enhancement, oedema."""
     region = scene.one_of("frontal lobe", "frontal lobe", "temporal lobe", "parietal lobe", "parietal lobe", "occipital lobe", "cerebellum")
     centre = scene.pick((region,), "white", 0.6)
-    radius, stretch = scene.between(9, 18), scene.between(0.9, 1.12)
+    radius, stretch = scene.size(9, 18), scene.between(0.9, 1.12)
     seed = scene.seed()
 
     def ball(size: float) -> Blob:
@@ -128,7 +128,7 @@ def brain_abscess(scene: Scene) -> Lesion:
 
     wall = scene.between(2.2, 3.0)
     parts = (
-        *_oedema(scene, centre, radius + scene.between(9, 16)),
+        *_oedema(scene, centre, radius + scene.size(9, 16)),
         Part("brain_abscess", "capsule", ball(radius), "intracranial"),
         Part("brain_abscess", "pus", ball(radius - wall), "intracranial"),
     )
@@ -158,9 +158,9 @@ def lymphoma(scene: Scene) -> Lesion:
             if region != "basal ganglia"
             else scene.pick((region,), "deep grey", 0.4)
         )
-    radius = scene.between(9, 15)
+    radius = scene.size(9, 15)
     shape = Blob(centre, (radius, radius * scene.between(0.9, 1.3), radius * 0.85), 0.12, scene.seed(), 2.0, scene.between(0, 3), 1.1)
-    parts = (*_oedema(scene, centre, radius + scene.between(6, 11)), Part("lymphoma", "cellular tumour", shape, "intracranial"))
+    parts = (*_oedema(scene, centre, radius + scene.size(6, 11)), Part("lymphoma", "cellular tumour", shape, "intracranial"))
     return Lesion(
         "lymphoma",
         scene.side,
@@ -174,3 +174,12 @@ def lymphoma(scene: Scene) -> Lesion:
         referral=("neuro-oncology", "haematology", "neurosurgery"),
         priority="high",
     )
+
+
+RECIPES = {
+    "high_grade_glioma": Recipe(high_grade_glioma, (45, 78), 0.42, ("small_vessel_disease",), indication="seizure"),
+    "low_grade_glioma": Recipe(low_grade_glioma, (20, 48), 0.45, ("arachnoid_cyst",), indication="seizure"),
+    "lymphoma": Recipe(lymphoma, (52, 80), 0.45, ("small_vessel_disease",), indication="confusion"),
+    "brain_metastasis": Recipe(brain_metastasis, (45, 80), 0.5, ("small_vessel_disease",), indication="headache"),
+    "brain_abscess": Recipe(brain_abscess, (18, 70), 0.4, indication="headache"),
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from phantom.lesion import ALL, FLUID, Lesion, Part, Scene, jitter
+from phantom.lesion import ALL, FLUID, Lesion, Part, Recipe, Scene, jitter
 from phantom.shape import Blob, Mass, Shape, VentricleRim, Wedge
 from phantom.signal import Weighting
 
@@ -32,7 +32,9 @@ def large_vessel_stroke(scene: Scene, stage: str | None = None) -> Lesion:
     if stage == "acute":
         parts = (Part("large_vessel_stroke", "acute infarct", shape, "brain", 0.95),)
         far = np.asarray(start) + np.asarray(aim) / np.linalg.norm(aim) * 28
-        masses = (Mass((float(far[0]), float(far[1]), float(far[2])), 20.0, scene.between(0.5, 3.5)),)
+        swelling = scene.between(0.5, 3.5)
+        malignant = "MCA" in name and scene.chance(0.25)
+        masses = (Mass((float(far[0]), float(far[1]), float(far[2])), 26.0 if malignant else 20.0, swelling + 8.0 * malignant),)
     else:
         inner = Wedge(tuple(np.asarray(start) + 9 * np.asarray(aim) / np.linalg.norm(aim)), aim, angle * 0.78, 66.0, 1.15, shape.seed)
         parts = (
@@ -60,24 +62,32 @@ def old_large_vessel_stroke(scene: Scene) -> Lesion:
 
 
 def lacunar_stroke(scene: Scene) -> Lesion:
-    """One acute deep infarct under 15 mm: bright on diffusion, dark on ADC."""
+    """One deep infarct under 15 mm: acute (bright on diffusion, dark on ADC) or old (fluid with a gliotic rim)."""
     region = scene.one_of("basal ganglia", "thalamus", "brainstem", "frontal lobe")
     if region == "frontal lobe":
         centre = scene.place((scene.between(22, 27), scene.between(-12, 10), scene.between(20, 28)))
     else:
         centre = scene.pick((region,), "white" if region == "brainstem" else "deep grey", 0.3)
     radius = scene.between(4.5, 7.2)
-    shape = Blob(centre, (radius * 0.9, radius * 1.1, radius), 0.1, scene.seed(), 2.0)
+    seed = scene.seed()
+    stage = "acute" if scene.chance(0.68) else "old"
+
+    def ball(size: float) -> Blob:
+        return Blob(centre, (size * 0.9, size * 1.1, size), 0.1, seed, 2.0)
+
+    parts: tuple[Part, ...] = (Part("lacunar_stroke", "acute infarct" if stage == "acute" else "gliosis", ball(radius), "brain"),)
+    if stage == "old":
+        parts = (*parts, Part("lacunar_stroke", "cavity", ball(radius * 0.7), "intracranial"))
     return Lesion(
         "lacunar_stroke",
         scene.side,
         region,
         2 * radius,
-        (Part("lacunar_stroke", "acute infarct", shape, "brain"),),
-        stage="acute",
-        visible_on=(Weighting.DWI, Weighting.ADC, *FLUID),
-        referral=("stroke neurology",),
-        priority="high",
+        parts,
+        stage=stage,
+        visible_on=(Weighting.DWI, Weighting.ADC, *FLUID) if stage == "acute" else (*FLUID, Weighting.T1, Weighting.T1_POST),
+        referral=("stroke neurology",) if stage == "acute" else (),
+        priority="high" if stage == "acute" else "low",
     )
 
 
@@ -89,14 +99,14 @@ def intracranial_hemorrhage(scene: Scene) -> Lesion:
     deep = region in ("basal ganglia", "thalamus")
     centre = scene.pick((region,), "deep grey" if deep else "white", 0.35 if deep else 0.8)
     stage = scene.one_of("acute", "acute", "early subacute", "late subacute")
-    radius, stretch = scene.between(9, 20) * (0.85 if deep else 1), scene.between(0.8, 1.25)
+    radius, stretch = scene.size(9, 20) * (0.85 if deep else 1), scene.between(0.8, 1.25)
     seed = scene.seed()
 
     def ball(size: float) -> Blob:
         return Blob(centre, (size * stretch, size / stretch * 1.1, size), 0.13, seed, 1.8, 0.0, 1.1)
 
     parts = (
-        Part("edema", "vasogenic oedema", ball(radius + scene.between(4, 8)), "white", 0.85),
+        Part("edema", "vasogenic oedema", ball(radius + scene.size(4, 8)), "white", 0.85),
         Part("intracranial_hemorrhage", "haemosiderin", ball(radius + 0.8), "intracranial"),
         Part("intracranial_hemorrhage", f"{stage} blood", ball(radius - 1.2), "intracranial"),
     )
@@ -106,7 +116,7 @@ def intracranial_hemorrhage(scene: Scene) -> Lesion:
         region,
         2 * radius,
         parts,
-        (Mass(centre, radius, 0.28 * radius),),
+        (Mass(centre, radius, scene.between(0.22, 0.5) * radius),),
         stage=stage,
         edema=True,
         visible_on=ALL,
@@ -125,7 +135,7 @@ def small_vessel_disease(scene: Scene) -> Lesion:
     for _ in range(int(8 + 22 * grade)):
         here = scene if scene.chance(0.5) else scene.other_side()
         centre = here.pick(("frontal lobe", "frontal lobe", "parietal lobe"), "white", 0.97)
-        size = scene.between(2.2, 3.5 + 3.0 * grade)
+        size = scene.size(2.2, 3.5 + 3.0 * grade)
         parts.append(_patch(scene, centre, size))
     for _ in range(int(scene.rng.integers(0, 5)) if scene.chance(0.5) else 0):
         here = scene if scene.chance(0.5) else scene.other_side()
@@ -155,7 +165,7 @@ def cavernoma(scene: Scene) -> Lesion:
     """A "popcorn": mixed bright core of old blood with a complete dark rim that blooms on T2*."""
     region = scene.one_of("frontal lobe", "parietal lobe", "temporal lobe", "brainstem", "cerebellum")
     centre = scene.pick((region,), "white", 0.6)
-    radius = scene.between(6, 11)
+    radius = scene.size(6, 11)
     parts = [
         Part("cavernoma", "haemosiderin", Blob(centre, (radius,) * 3, 0.12, scene.seed(), 1.5), "intracranial"),
         Part("cavernoma", "late subacute blood", Blob(centre, (radius * 0.62,) * 3, 0.2, scene.seed(), 1.5), "intracranial", 0.9),
@@ -181,3 +191,18 @@ def cavernoma(scene: Scene) -> Lesion:
         referral=("neurosurgery",),
         priority="medium" if region == "brainstem" else "low",
     )
+
+
+RECIPES = {
+    "large_vessel_stroke": Recipe(large_vessel_stroke, (50, 88), 0.48, ("small_vessel_disease", "meningioma"), indication="weakness"),
+    "lacunar_stroke": Recipe(lacunar_stroke, (50, 85), 0.48, ("small_vessel_disease",), indication="weakness"),
+    "intracranial_hemorrhage": Recipe(intracranial_hemorrhage, (50, 85), 0.46, ("small_vessel_disease",), indication="weakness"),
+    "small_vessel_disease": Recipe(
+        small_vessel_disease,
+        (55, 88),
+        0.5,
+        ("meningioma", "arachnoid_cyst", "schwannoma", "old large_vessel_stroke"),
+        indication="memory problems",
+    ),
+    "cavernoma": Recipe(cavernoma, (18, 65), 0.52, ("meningioma",), indication="seizure"),
+}

@@ -84,7 +84,7 @@ def test_a_study_is_never_overwritten(drawn: phantom.Phantom, written: Path) -> 
 def test_prima_phantom_prints_one_object_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from assistant.commands.phantom import phantom as command
 
-    command(tmp_path, studies=1, seed=30, diagnosis="normal", mirror=False, as_json=True)
+    command(tmp_path, studies=1, seed=30, diagnosis="normal", visits=1, mirror=False, report_noise=0.0, as_json=True)
     lines = capsys.readouterr().out.splitlines()
     assert [json.loads(line)["seed"] for line in lines] == [30]
     assert all(Path(json.loads(line)["study"], "report.txt").exists() for line in lines)

@@ -31,9 +31,41 @@ LEADING = {
     "multiple_sclerosis": "demyelination",
     "small_vessel_disease": "white matter disease",
     "arachnoid_cyst": "csf",
+    # midline and developmental
+    "colloid_cyst": "colloid",
+    "rathkes_cleft_cyst": "mucoid cyst fluid",
+    "craniopharyngioma": "cholesterol fluid",
+    "pineal_tumor": "pineal tumour",
+    "germ_cell_tumor": "germinoma",
+    "dandy_walker_malformation": "csf",
+    "heterotopia": "grey",
+    "intracranial_hypotension": "thick dura",
+    # posterior fossa of children, infection, surgery
+    "brainstem_glioma": "pontine tumour",
+    "ependymoma": "ependymal tumour",
+    "medulloblastoma": "embryonal tumour",
+    "pilocytic_astrocytoma": "protein-rich cyst fluid",
+    "viral_encephalitis": "inflamed cortex",
+    "neurosarcoid": "granuloma",
+    "encephalomalacia": "cavity",
+    "resection_cavity": "surgical cavity",
+    "catheter": "tube",
+    # trauma, haemorrhage, vessels
+    "brain_contusion": "contused brain",
+    "diffuse_axonal_injury": "axonal injury",
+    "intraventricular_hemorrhage": "ventricular blood",
+    "subarachnoid_hemorrahage": "blood-stained csf",
+    "arteriovenous_malformation": "flowing blood",
+    "cerebral_aneurysm": "flowing blood",
+    "moyamoya": "slow leptomeningeal flow",
 }
 """The tissue that the table's signs speak of."""
-ELSEWHERE = {("brain_abscess", "T1post"): "capsule", ("cavernoma", "SWI"): "haemosiderin"}
+ELSEWHERE = {
+    ("brain_abscess", "T1post"): "capsule",
+    ("cavernoma", "SWI"): "haemosiderin",
+    ("brain_contusion", "SWI"): "acute blood",
+    ("diffuse_axonal_injury", "SWI"): "haemosiderin",
+}
 EVEN = {"SWI": 0.6}
 """How far from normal brain still counts as "equal", as a share of its signal; 0.35 where not given."""
 

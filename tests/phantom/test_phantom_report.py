@@ -6,7 +6,8 @@ import pytest
 
 import phantom
 from assistant import lexicon
-from phantom.report import RESTRICTING, compose
+from phantom.absence import bleeds, restricts
+from phantom.report import compose
 
 SEEDS = range(60)
 
@@ -60,11 +61,20 @@ def test_nothing_is_said_of_series_that_are_not_there() -> None:
         assert "acute infarct" not in compose(drawn).impression.lower().replace("no acute infarct", "")
 
 
-def test_restriction_is_not_denied_where_there_is_some() -> None:
-    for name in sorted(RESTRICTING):
+def test_restriction_and_blood_are_not_denied_where_there_is_some() -> None:
+    known = {"large_vessel_stroke", "lacunar_stroke", "brain_abscess", "lymphoma", "intracranial_hemorrhage"}
+    found = set()
+    for name in phantom.DIAGNOSES:
         for seed in range(4):
-            sentences = compose(phantom.sample(seed, name)).sentences
-            assert not any(s.negated and s.subject == "large_vessel_stroke" for s in sentences), name
+            drawn = phantom.sample(seed, name)
+            denied = {s.subject for variant in range(3) for s in compose(drawn, variant).sentences if s.negated}
+            if any(restricts(lesion) for lesion in drawn.lesions):
+                found.add(name)
+                assert "large_vessel_stroke" not in denied, name
+            if any(bleeds(lesion) for lesion in drawn.lesions):
+                assert "intracranial_hemorrhage" not in denied, name
+    assert known <= found
+    assert not {"arachnoid_cyst", "low_grade_glioma", "meningioma"} & found
 
 
 def test_variants_word_the_same_facts_differently() -> None:

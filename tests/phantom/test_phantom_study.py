@@ -12,8 +12,9 @@ from scipy import ndimage
 
 import phantom
 from phantom import atlas
+from phantom.lesions import RECIPES
 from phantom.signal import Weighting
-from phantom.study import _diagnosis
+from phantom.study import _diagnosis, _patient
 
 
 def test_one_seed_gives_one_study() -> None:
@@ -25,9 +26,9 @@ def test_one_seed_gives_one_study() -> None:
     assert phantom.sample(12) != first
 
 
-def test_about_one_in_seven_is_normal() -> None:
+def test_about_one_in_eight_is_normal() -> None:
     drawn = Counter(_diagnosis(np.random.default_rng([seed, 0])) for seed in range(4000))
-    assert 0.12 < drawn["normal"] / 4000 < 0.16
+    assert 0.10 < drawn["normal"] / 4000 < 0.14
     assert set(drawn) == {"normal", *phantom.DIAGNOSES}
 
 
@@ -100,4 +101,17 @@ def test_atlas_fractions_are_fractions() -> None:
     total = sum(loaded.channel(name).astype(np.float64) for name in atlas.TISSUES)
     assert total.max() < 1.03
     assert atlas.PATH.stat().st_size < 5_000_000
-    assert set(np.unique(loaded.regions)) == set(range(len(atlas.REGIONS)))
+    assert set(np.unique(loaded.regions)) == set(range(atlas.REGIONS.index("sella") + 1))
+
+
+def test_age_alone_hardly_tells_the_disease() -> None:
+    """The share of pairs in which a patient's age is nearer the disease's typical ages than a normal patient's stays close to one half."""
+    rng = np.random.default_rng(0)
+    normal = np.array([_patient(rng, "normal").age for _ in range(1500)])
+    shares = []
+    for name, recipe in RECIPES.items():
+        ages = np.array([_patient(rng, name).age for _ in range(1500)])
+        near, usual = (-np.abs(values - np.mean(recipe.ages)) for values in (ages, normal))
+        shares.append((near[:, None] > usual).mean() + 0.5 * (near[:, None] == usual).mean())
+    assert np.mean(shares) < 0.55
+    assert max(shares) < 0.6

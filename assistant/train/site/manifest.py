@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from assistant.errors import UsageError
 from assistant.labelled import UNLABELLED, diagnoses_of, plain
 from assistant.reported import text_of
+from assistant.table import read_table
 from prompts.diagnoses import PRIORITIES, load
 
 SPLITS = ("", "training", "validation")
@@ -41,11 +40,11 @@ def read_manifest(manifest: Path, *, reports: bool = False) -> tuple[Entry, ...]
     labels and referral are separated by ;. An empty cell of labels means none of the diagnoses, `?` that nothing is known.
     Raises UsageError, naming lines, for missing studies, unknown labels, empty reports; with `reports` a report is a must.
     """
-    rows = _parquet(manifest) if manifest.suffix == ".parquet" else _csv(manifest)
-    columns = set(rows[0]) if rows else set()
+    table = read_table(manifest)
+    rows = table.rows
     for needed in ("path", "report") if reports else ("path",):
-        if needed not in columns:
-            raise UsageError(f"{manifest}: expected a column {needed} and at least one row, found columns {sorted(columns)}.")
+        if not rows or needed not in table.columns:
+            raise UsageError(f"{manifest}: expected a column {needed} and at least one row, found columns {sorted(table.columns)}.")
     faults = [f"line {line}: {fault}" for line, row in enumerate(rows, start=2) for fault in _faults(manifest.parent, row)]
     times = Counter(row["path"] for row in rows if row["path"])
     faults += [f"expected each study once, found {path} {count} times" for path, count in times.items() if count > 1]
@@ -53,34 +52,6 @@ def read_manifest(manifest: Path, *, reports: bool = False) -> tuple[Entry, ...]
         more = f" ... and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise UsageError(f"{manifest}: {'; '.join(faults[:SHOWN])}{more}. Correct these rows, or take them out.")
     return tuple(_entry(manifest.parent, row) for row in rows)
-
-
-def _csv(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return [_plain_row(row) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: expected a CSV file in UTF-8 that can be read: {error}.") from error
-
-
-def _parquet(path: Path) -> list[dict[str, str]]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise UsageError(f"{path}: Parquet needs pyarrow, which is not installed; install it, or give a CSV.") from error
-    try:
-        rows: Iterable[Mapping[str, Any]] = parquet.read_table(path).to_pylist()
-    except (OSError, ArrowException) as error:
-        raise UsageError(f"{path}: expected a Parquet file that can be read: {error}.") from error
-    return [_plain_row(row) for row in rows]
-
-
-def _plain_row(row: Mapping[Any, Any]) -> dict[str, str]:
-    """Column names in lower case; lists joined by ;."""
-    cells = {str(name).strip().lower(): value for name, value in row.items() if name is not None}
-    if "diagnoses" in cells:
-        cells["labels"] = cells.pop("diagnoses")
-    return {n: ";".join(map(str, v)) if isinstance(v, list | tuple) else str(v if v is not None else "").strip() for n, v in cells.items()}
 
 
 def _faults(home: Path, row: Mapping[str, str]) -> Iterable[str]:
