@@ -31,7 +31,7 @@ class Attention(nn.Module):
             block = F.scaled_dot_product_attention(query, key, value, attn_mask=padding.filled[:, None, None])
             return self.out(padding.unpad(block.transpose(1, 2)).flatten(1))  # type: ignore[no-any-return]
         attended = []
-        runs = [(length, sum(1 for _ in run)) for length, run in groupby(lengths)]  # neighbours of one length go through the kernel together
+        runs = [(length, sum(1 for _ in run)) for length, run in groupby(lengths)]  # neighbours of one length share a kernel
         # Split, not sliced: the gradient of each slice would be a block of the whole size.
         for part, (length, count) in zip(qkv.split([length * count for length, count in runs]), runs, strict=True):
             query, key, value = part.view(count, length, 3, self.heads, self.head_width).permute(2, 0, 3, 1, 4)

@@ -29,6 +29,7 @@ from assistant.train.site.manifest import read_manifest
 from assistant.train.site.processes import Processes
 from assistant.train.site.sampling import Studies
 from encoder.encoder import Encoder
+from encoder.errors import StudyError
 from encoder.reading import read_study
 from encoder.released import open_released
 
@@ -231,6 +232,26 @@ def test_reading_in_processes_gives_the_same_studies(hospital: Path, tmp_path: P
     for one, other in zip(alone[0], together[0], strict=True):
         assert (one.names, one.lengths, one.patient) == (other.names, other.lengths, other.patient)
         np.testing.assert_array_equal(one.arrays()["values"], other.arrays()["values"])
+
+
+def test_a_study_that_could_not_be_read_is_tried_again(hospital: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drive that was away for a moment must not leave its studies out for good."""
+    entries, spec, cut_study = read_manifest(hospital / "manifest.csv"), small_config().network.patch, cache.cut_study
+
+    def away(path: Path, *how: object) -> cache.CutStudy:
+        if path.name == "s1":
+            raise StudyError(f"{path}: the drive is away.")
+        return cut_study(path, *how)
+
+    def excluded() -> set[str]:
+        cache.fill(tmp_path, entries, spec, lambda cut: {"values": cut.values})
+        return {one.path.name for one in cache.opened(tmp_path, entries)[1]}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "cut_study", away)
+        before = excluded()
+    assert "s1" in before
+    assert excluded() == before - {"s1"}
 
 
 def test_reading_goes_little_ahead_and_a_killed_process_is_told() -> None:

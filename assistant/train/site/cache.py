@@ -108,10 +108,11 @@ def fill(
 ) -> None:
     """Read, cut and keep every study that `folder` lacks; a killed run goes on where it was, and no epoch reads an image.
 
-    workers: processes that read and cut (0 = this one). A study that cannot be used leaves a file with the reason.
+    workers: processes that read and cut (0 = this one). A study that cannot be used leaves a file with the reason,
+    and is tried again the next time.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [entry for entry in entries if not any(path.exists() for path in _files(folder, entry))]
+    missing = [entry for entry in entries if not _files(folder, entry)[0].exists()]
     for _ in range(len(entries) - len(missing)):
         tick()
     for entry, cut in zip(missing, _mapped(partial(_cut_or_reason, spec=spec), [e.path for e in missing], workers), strict=True):
@@ -123,6 +124,8 @@ def fill(
         else:
             _save(part, keep(cut), cut)
         os.replace(part, path)  # whole or not at all
+        if path is target:
+            reason.unlink(missing_ok=True)
         tick()
 
 
