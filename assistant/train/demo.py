@@ -30,6 +30,7 @@ from assistant.train.features import export_features
 from assistant.train.lm import LMConfig, train_lm
 from assistant.train.reports import Wordings, report_wordings
 from assistant.train.studies import make_shards, names
+from assistant.train.team import team
 from assistant.train.text_tower import build_text_tower, load_text_tower, save_text_tower
 from assistant.train.tokenizer import train_tokenizer
 from encoder.config import EncoderConfig, preset
@@ -139,8 +140,9 @@ def train_demo_encoder(recipe: Recipe, where: Stages, out: Path, start: Path | N
         tower = load_text_tower(start / "text")
     else:
         tower = build_text_tower((sentence for wordings in reports for w in wordings for sentence in w), config.study.out)
-    plan = Plan(recipe.encoder_minutes, recipe.encoder_steps)
-    train_encoder(model, tower, corpus, reports, plan, where.encoder / "checkpoint.safetensors", begun=begun is not None)
+    plan, checkpoint = Plan(recipe.encoder_minutes, recipe.encoder_steps), where.encoder / "checkpoint.safetensors"
+    with team(1 if device.type == "cuda" else min(2, os.cpu_count() or 1)) as us:
+        train_encoder(model, tower, corpus, reports, plan, checkpoint, begun=begun is not None, team=us)
     held_out, held_out_statistics = load_corpus(calibration, where.rows, device)
     provenance = {"made_by": "prima train demo", "trained_on": STATEMENT, "licence": "MIT", "recipe": asdict(recipe)}
     if begun:

@@ -28,6 +28,7 @@ from assistant.labelled import diagnoses_of
 from assistant.train.reports import Wordings, told
 from assistant.train.schedule import share_done
 from assistant.train.studies import names
+from assistant.train.team import Team
 from encoder.features import Priority
 from encoder.model import Model, TokenBatch
 from encoder.networks import Towers
@@ -168,7 +169,7 @@ class Plan:
     steps: int
     batch: int = 24
     whole_batch: int = 16
-    rate: float = 1.2e-3
+    rate: float = 1.5e-3
     warm_up: float = 0.05
     seed: int = 0
     save_every: float = 120.0
@@ -235,10 +236,12 @@ def train_encoder(
     checkpoint: Path,
     *,
     begun: bool = False,
+    team: Team = Team(),
 ) -> None:
     """Train in place, on the device of the corpus; a slow machine does fewer steps, and still anneals to the end.
 
     reports: of each study. checkpoint: written every `save_every` seconds, resumed from when there. begun: the model is trained already.
+    team: processes that each take `plan.batch` studies a step.
     """
     torch.manual_seed(plan.seed)
     learner = Learner(model, tower, corpus).to(corpus.rows.device)
@@ -254,24 +257,29 @@ def train_encoder(
             group["lr"] = plan.rate * min(1.0, progress / plan.warm_up + 0.02) * (0.5 + 0.5 * math.cos(math.pi * progress) + 0.01)
         tick = time.monotonic()
         whole = progress >= WHOLE
-        rng = np.random.default_rng((plan.seed, step))  # of the step alone, so that a resumed run draws what an uninterrupted one draws
+        rng = np.random.default_rng((plan.seed, step, team.rank))  # of the step alone: a resumed run draws as one that never stopped
         chosen = rng.choice(len(corpus.studies), plan.whole_batch if whole else plan.batch, replace=False)
         losses = learner(chosen, [told(reports[study], rng) for study in chosen], rng, whole=whole)
         optimiser.zero_grad()
         torch.stack([SHARES[name] * loss for name, loss in losses.items()]).sum().backward()  # type: ignore[no-untyped-call]
+        team.average_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         step += 1
-        spent += time.monotonic() - tick
+        spent += team.mean(time.monotonic() - tick)
+        if team.rank:
+            continue
         if step % 25 == 0:
             shown = " ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items())
             print(f"encoder step {step} ({100 * progress:.0f} %) {shown} {spent / step:.2f} s/step", flush=True)
         if time.monotonic() - last_save > plan.save_every:
             _save(checkpoint, learner, optimiser, spent, step)
             last_save = time.monotonic()
+    learner.eval()
+    if team.rank:
+        return
     _save(checkpoint, learner, optimiser, spent, step)
     print(f"encoder: {step} steps in {(time.monotonic() - began) / 60:.1f} min", flush=True)
-    learner.eval()
 
 
 @torch.no_grad()
