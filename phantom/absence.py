@@ -40,12 +40,12 @@ def deniable(phantom: Phantom) -> dict[str, bool]:
     pushed = any(lesion.masses or lesion.dams for lesion in lesions) or phantom.obstructed
     holds = {
         "large_vessel_stroke": not any(restricts(lesion) for lesion in lesions),
-        "intracranial_hemorrhage": not any(bleeds(lesion) for lesion in lesions),
+        "intracranial_hemorrhage": not any(bleeds(lesion) or lesion.name == "subdural_hematoma" for lesion in lesions),  # old blood too
         "mass_effect": not pushed and "brain_herniation" not in names,
         "midline_shift": abs(phantom.midline_shift) < 1.5 and "brain_herniation" not in names,
         "ventriculomegaly": phantom.anatomy.ventricles < 0.6 * WIDE_VENTRICLES and not any(_near_ventricles(lesion) for lesion in lesions),
         "subdural_hematoma": not any(lesion.region in EXTRA_AXIAL for lesion in lesions) and "intracranial_hypotension" not in names,
-        "cerebral_atrophy": phantom.anatomy.sulci < 1.0 and not any(_fluid(lesion) for lesion in lesions),
+        "cerebral_atrophy": phantom.anatomy.sulci < 1.0 and not pushed and not any(_fluid(lesion) for lesion in lesions),
         "enhancement": not any(enhances(lesion) for lesion in lesions),
         "signal": not lesions,
     }

@@ -72,7 +72,7 @@ def courses(first: Phantom, months: int) -> tuple[Course, ...]:
         return ("stable",)
     possible: dict[Course, bool] = {
         "stable": months == 0 or "acute" not in lesion.stage,
-        "grown": lesion.name in GROWS and (months == 0 or "acute" not in lesion.stage) and _grows(first),
+        "grown": lesion.name in GROWS and (months == 0) == ("acute" in lesion.stage) and _grows(first),
         "resolved": lesion.name in RESOLVES and months > 0,
     }
     return tuple(course for course in get_args(Course) if possible[course])

@@ -107,9 +107,9 @@ class Scene:
             if abs(outer[0]) > 14 and vault and depth < 9:  # the convexities' labels reach to the sella and into the ventricles
                 return outer, towards(outer, (outer[0] * 0.2, 10.0, 5.0), 15)
 
-    def regions(self, parts: tuple[Part, ...]) -> list[str]:
-        """The regions of evenly spread points of these parts."""
-        found: list[str] = []
+    def regions(self, parts: tuple[Part, ...]) -> dict[str, float]:
+        """How much of these parts lies in each region, mm3: by evenly spread points of each."""
+        found: dict[str, float] = {}
         for part in parts:
             low, high = (np.asarray(corner) for corner in part.shape.box())
             axes = [np.linspace(a, b, 12, dtype=np.float32) for a, b in zip(low, high, strict=True)]
@@ -118,7 +118,10 @@ class Scene:
             channels = atlas.load().channels.at(source)
             around = Surroundings(channels[:, atlas.CHANNELS.index("depth")], channels[:, atlas.CHANNELS.index("ventricle distance")])
             inside = part.shape.mask(points, around) > 0.5
-            found += [atlas.REGIONS[index] for index in atlas.load().region_at(source[inside])]
+            each = float(np.prod(np.maximum(np.asarray(high) - np.asarray(low), 1e-3))) / len(points)
+            for index, count in zip(*np.unique(atlas.load().region_at(source[inside]), return_counts=True), strict=True):
+                name = atlas.REGIONS[index]
+                found[name] = found.get(name, 0.0) + count * each
         return found
 
     def seed(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,9 +13,29 @@ from phantom.atlas import INTRA_AXIAL
 from phantom.groundtruth import Finding, truth
 from phantom.signal import Weighting
 from phantom.study import Change, Phantom, Prior
-from phantom.wordings import CHANGES, CHANGES_IMPRESSION, LIMITS, NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION, WORDINGS
+from phantom.wordings import (
+    CHANGES,
+    CHANGES_IMPRESSION,
+    LESION,
+    LIMITS,
+    NEGATIVE_IMPRESSION,
+    NORMAL_FINDINGS,
+    NORMAL_IMPRESSION,
+    NOTHING_SEEN,
+    NOUNS,
+    WORDINGS,
+)
 
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+NUMBERS = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)  # fmt: skip
+SIDES = {"left": "on the left", "right": "on the right", "bilateral": "on both sides", "midline": "in the midline"}
+OF_A_LESION = ("edema", "mass_effect")  # said right after the lesion that makes them
+LOBAR = ("lobe", "convexity", "insula")  # where the sulci are that a mass may efface
+AN = re.compile(r"\b([Aa]) (?=(?:8\d?|11|18) mm)")
+ADJECTIVE = re.compile(r"\b(c|C)erebellum (?=mass|lesion|brain|contusion|cavernoma|encephalomalacia|hematoma|intracranial|arteriovenous)")
+NUMBERED = {LESION: "lesions", NOUNS["high_grade_glioma"]: "masses", NOUNS["lacunar_stroke"]: "infarcts"}
 OF_ALL = ("enhancement", "signal")  # subjects of negative sentences that speak of all disease
 HEDGED = 0.25  # share of reports that name what a missing series leaves open
 SERIES = {
@@ -68,7 +89,7 @@ def compose(phantom: Phantom, variant: int = 0) -> Report:
     """Write the study's report; each variant words the same facts differently."""
     rng = np.random.default_rng([phantom.seed, 5, variant])
     facts = truth(phantom).findings
-    findings = [sentence for fact in facts for sentence in _found(rng, phantom, fact)]
+    findings = [sentence for fact in _in_order(facts) for sentence in _found(rng, phantom, fact)]
     absent = _absent(rng, phantom)
     keep = len(absent) if not facts else int(rng.integers(2, 5))
     findings += [absent[index] for index in sorted(rng.permutation(len(absent))[:keep])]
@@ -108,12 +129,27 @@ def _assembled(technique: str, comparison: str, sentences: tuple[Sentence, ...])
     return Report(technique, comparison, " ".join(findings), listed, sentences)
 
 
+def _in_order(facts: Sequence[Finding]) -> Iterable[Finding]:
+    """Each lesion with the oedema and mass effect at its place, then the rest."""
+    effects = [fact for fact in facts if fact.name in OF_A_LESION]
+    for fact in facts:
+        if fact.name not in OF_A_LESION:
+            yield fact
+            for effect in [e for e in effects if (e.side, e.region) == (fact.side, fact.region)]:
+                effects.remove(effect)
+                yield effect
+    yield from effects
+
+
 def _found(rng: np.random.Generator, phantom: Phantom, fact: Finding) -> list[Sentence]:
     """What is seen of one finding: the thing itself, then its signs on the acquired series."""
     if not fact.visible_on:
         return []
     wording = WORDINGS[fact.name]
-    sentences = [_say(rng, "findings", wording.several if fact.count > 1 and wording.several else wording.found, fact)]
+    phrasings = wording.several if fact.count > 1 and wording.several else wording.found
+    if fact.name == "mass_effect" and not (fact.region or "").endswith(LOBAR):
+        phrasings = tuple(phrasing for phrasing in phrasings if "sulci" not in phrasing)
+    sentences = [_say(rng, "findings", phrasings, fact)]
     for needs, trait, phrasings in wording.signs:
         if all(weighting in phantom.acquired for weighting in needs) and trait in ("", fact.enhancement, fact.stage) and rng.random() < 0.9:
             sentences.append(_say(rng, "findings", phrasings, fact))
@@ -127,12 +163,13 @@ def _impression(rng: np.random.Generator, phantom: Phantom, facts: Sequence[Find
     for fact in seen:
         wording = WORDINGS[fact.name]
         phrasings = wording.several_impression if fact.count > 1 and wording.several_impression else wording.impression
-        if wording.undated and fact.stage == "acute" and Weighting.DWI not in phantom.acquired:
+        datable = fact.stage == "acute" or wording.dated_by is not Weighting.DWI  # diffusion dates only what is acute
+        if wording.undated and datable and wording.dated_by not in phantom.acquired:
             phrasings = wording.undated
         if phrasings and (fact.name != "mass_effect" or rng.random() < 0.4):
             sentences.append(_say(rng, "impression", phrasings, fact))
     if not seen:
-        sentences.append(Sentence("impression", _choose(rng, NORMAL_IMPRESSION), "normal"))
+        sentences.append(Sentence("impression", _choose(rng, NOTHING_SEEN if phantom.lesions else NORMAL_IMPRESSION), "normal"))
     absent = [sentence.subject for sentence in _absent(rng, phantom) if sentence.subject in NEGATIVE_IMPRESSION]
     if absent and seen and rng.random() < 0.45:
         subject = _choose(rng, absent)
@@ -166,13 +203,14 @@ def _compared(rng: np.random.Generator, phantom: Phantom, prior: Prior) -> list[
         lesion = change.before
         if not _comparable(phantom, change):
             continue
-        side = phantom.side(lesion.side) if lesion.side in ("left", "right") else None
-        where = " ".join(("in the", *((side,) if side else ()), lesion.region)) + " "
-        sizes = {"before": _mm(change.size_before), "now": _mm(change.size_now)}
-        text = _choose(rng, CHANGES[change.course]).format(date=_day(prior), where=where, **sizes)
+        placed = NOUNS.get(lesion.name, LESION).placed
+        side = phantom.side(lesion.side) if placed and lesion.side in ("left", "right") else None
+        where = " ".join((" in the", *((side,) if side else ()), lesion.region)) if placed else ""
+        fields = {"date": _day(prior), "where": where, "before": _mm(change.size_before), "now": _mm(change.size_now)}
+        text = _choose(rng, CHANGES[change.course]).format(**fields, **_named(change))
         gone = change.course == "resolved"
         size = None if gone else change.size_now if change.course == "grown" else None
-        sentences.append(Sentence("findings", text, lesion.name, side, lesion.region, size, negated=gone))
+        sentences.append(Sentence("findings", text, lesion.name, side, lesion.region if placed else None, size, negated=gone))
     return sentences
 
 
@@ -182,7 +220,7 @@ def _progress(rng: np.random.Generator, phantom: Phantom, prior: Prior) -> list[
     if not seen:
         return []
     change: Change = max(seen, key=lambda change: ("stable", "resolved", "grown").index(change.course))
-    text = _choose(rng, CHANGES_IMPRESSION[change.course]).format(date=_day(prior))
+    text = _choose(rng, CHANGES_IMPRESSION[change.course]).format(date=_day(prior), **_named(change))
     return [Sentence("impression", text, change.before.name, negated=change.course == "resolved")]
 
 
@@ -190,12 +228,21 @@ def _comparable(phantom: Phantom, change: Change) -> bool:
     return change.seen and any(weighting in change.before.visible_on for weighting in phantom.acquired)
 
 
+def _named(change: Change) -> dict[str, str]:
+    """What the disease is called, with the verbs that go with it."""
+    noun = NOUNS.get(change.before.name, LESION)
+    what, plural = noun.what, noun.plural
+    if change.before.count > 1 and noun in NUMBERED:
+        what, plural = NUMBERED[noun], True
+    return {"what": what, "has": "have" if plural else "has", "is": "are" if plural else "is"}
+
+
 def _day(prior: Prior) -> str:
     return f"{prior.date.day} {prior.date:%B %Y}"
 
 
 def _mm(size: float | None) -> str:
-    return f"{size:.0f} mm" if size else ""
+    return f"{round(size, 1):.0f} mm" if size else ""  # rounded as the findings' sizes are
 
 
 def _say(rng: np.random.Generator, section: str, phrasings: Sequence[str], fact: Finding) -> Sentence:
@@ -203,26 +250,30 @@ def _say(rng: np.random.Generator, section: str, phrasings: Sequence[str], fact:
     phrasing = _choose(rng, phrasings)
     place = " ".join(word for word in (fact.side if fact.side in ("left", "right") else None, fact.region) if word)
     size = f"{fact.size_mm:.0f} mm" if fact.size_mm else ""
-    foci = NUMBERS[min(fact.count, 10)]
-    fields = {"place": place, "side": fact.side or "", "region": fact.region or "", "size": size, "foci": foci, "stage": fact.stage}
+    foci = NUMBERS[fact.count] if fact.count < len(NUMBERS) else "more than twenty"
+    side, region = fact.side or "", fact.region or ""
+    fields = {"place": place, "side": side, "on": SIDES.get(side, ""), "region": region, "size": size, "foci": foci, "stage": fact.stage}
     text = phrasing.format(**fields, **{name.capitalize(): value.capitalize() for name, value in fields.items()})
+    text = ADJECTIVE.sub(r"\1erebellar ", AN.sub(r"\1n ", text))
     says_place = "{place}" in phrasing or "{Place}" in phrasing
-    says_side = (says_place and fact.side in ("left", "right")) or "{side}" in phrasing or "{Side}" in phrasing
+    says_side = (says_place and fact.side in ("left", "right")) or any(field in phrasing for field in ("{side}", "{Side}", "{on}"))
     return Sentence(
         section,
         text,
         fact.name,
         fact.side if says_side else None,
         fact.region if says_place or "{region}" in phrasing else None,
-        fact.size_mm if "{size}" in phrasing else None,
+        fact.size_mm if "{size}" in phrasing or "{Size}" in phrasing else None,
     )
 
 
 def _technique(rng: np.random.Generator, phantom: Phantom) -> str:
     """What was acquired."""
-    names = [SERIES[weighting] for weighting in phantom.acquired if weighting in SERIES]
+    names = [SERIES[weighting] for weighting in phantom.acquired if weighting in SERIES] or ["T1"]
     listed = ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
-    opening = _choose(rng, ("Multiplanar multisequence MRI of the brain:", "MRI of the brain with", "Sequences:"))
+    planes = len({plan.plane for plan in phantom.style.series})
+    first = "Multiplanar multisequence MRI of the brain:" if planes > 1 and len(names) > 1 else "MRI of the brain:"
+    opening = _choose(rng, (first, "MRI of the brain with", "Sequences:"))
     contrast = " T1 images after gadolinium." if Weighting.T1_POST in phantom.acquired else " No contrast was given."
     return f"{opening} {listed} at {phantom.style.tesla:g} T.{contrast}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
@@ -14,7 +13,7 @@ from phantom import anatomy
 from phantom.anatomy import Anatomy
 from phantom.atlas import EXTRA_AXIAL, INTRA_AXIAL
 from phantom.errors import UnknownDiagnosis
-from phantom.lesion import Lesion, Scene
+from phantom.lesion import Lesion, Part, Scene
 from phantom.lesions import COMPANIONS, DIAGNOSES, RECIPES
 from phantom.shape import Mass
 from phantom.signal import Weighting
@@ -217,11 +216,19 @@ def dammed(lesions: tuple[Lesion, ...]) -> float:
 
 
 def _with_region(scene: Scene, lesion: Lesion) -> Lesion:
-    """The lesion with the region in which most of it lies; lesions outside the brain keep the one they were drawn into."""
+    """The lesion with the region in which most of it, or of its largest focus, lies; outside the brain with the one it was drawn into."""
     if lesion.region in EXTRA_AXIAL:
         return lesion
-    votes = Counter(name for name in scene.regions(lesion.parts_of(lesion.name)) if name in INTRA_AXIAL)
-    return replace(lesion, region=votes.most_common(1)[0][0]) if votes else lesion
+    parts = lesion.parts_of(lesion.name)
+    if lesion.count > 1 and parts:
+        parts = (max(parts, key=_volume),)
+    within = {name: volume for name, volume in scene.regions(parts).items() if name in INTRA_AXIAL}
+    return replace(lesion, region=max(within, key=lambda name: within[name])) if within else lesion
+
+
+def _volume(part: Part) -> float:
+    low, high = part.shape.box()
+    return float(np.prod(np.subtract(high, low)))
 
 
 def _draw(recipe: Callable[[Scene], Lesion], scene: Scene) -> list[Lesion]:

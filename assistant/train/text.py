@@ -260,7 +260,8 @@ def worded(phrasing: str, side: Side | None, region: str | None, size: str, stag
     """A phrasing of phantom.wordings with its fields filled in."""
     sided = side.value if side in (Side.LEFT, Side.RIGHT) else ""
     place = " ".join(word for word in (sided, region) if word) or "brain"
-    fields = {"place": place, "side": sided, "region": region or "", "size": size, "foci": "several", "stage": stage}
+    fields = {"place": place, "side": sided, "on": f"on the {sided}" if sided else "", "region": region or "", "size": size}
+    fields |= {"foci": "several", "stage": stage}
     return " ".join(phrasing.format(**fields, **{name.capitalize(): capital(value) for name, value in fields.items()}).split())
 
 

@@ -108,7 +108,7 @@ def pituitary_adenoma(scene: Scene) -> Lesion:
 
 def _microadenoma(scene: Scene) -> Lesion:
     """A focus of 6 to 10 mm in one half of a full gland; it enhances later and less than the gland."""
-    radius = scene.size(3.0, 4.8)
+    radius = min(scene.size(3.0, 4.8), 4.9)  # from 10 mm on it would be called otherwise
     x, y, z = scene.place((0.0, -3.0, -30.5))
     focus = (x + scene.sign * scene.between(1.8, 3.2), y + scene.between(-0.8, 0.8), z)
     gland = Blob((x, y, z), (radius + 4.6, radius + 2.2, radius + 1.6), 0.03, scene.seed(), 1.5)

@@ -99,7 +99,7 @@ def neurosarcoid(scene: Scene) -> Lesion:
         tuple(parts),
         count=count,
         enhancement="solid",
-        visible_on=(Weighting.T1_POST, Weighting.FLAIR),
+        visible_on=(Weighting.T1_POST, Weighting.FLAIR, Weighting.T2, Weighting.T1),
         referral=("neurology", "rheumatology"),
         priority="medium",
     )

@@ -17,16 +17,20 @@ from phantom.wordings import (
     vascular,
     vessels,
 )
-from phantom.wordings.normal import CHANGES, CHANGES_IMPRESSION, LIMITS, NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION
+from phantom.wordings.changes import CHANGES, CHANGES_IMPRESSION, LESION, NOUNS
+from phantom.wordings.normal import LIMITS, NEGATIVE_IMPRESSION, NORMAL_FINDINGS, NORMAL_IMPRESSION, NOTHING_SEEN
 from phantom.wordings.wording import Wording
 
 __all__ = [
     "CHANGES",
     "CHANGES_IMPRESSION",
+    "LESION",
     "LIMITS",
     "NEGATIVE_IMPRESSION",
     "NORMAL_FINDINGS",
     "NORMAL_IMPRESSION",
+    "NOTHING_SEEN",
+    "NOUNS",
     "WORDINGS",
     "Wording",
 ]

@@ -26,7 +26,7 @@ WORDINGS: dict[str, Wording] = {
         found=(
             "There is {stage} absence of the corpus callosum.",
             "The corpus callosum shows {stage} agenesis, with wide occipital horns.",
-            "{Stage} absence of the callosum is seen, with colpocephaly.",
+            "{Stage} absence of the callosum is seen.",
             "Normal callosal fibers are not seen, in keeping with {stage} agenesis.",
         ),
         signs=(
@@ -57,13 +57,13 @@ WORDINGS: dict[str, Wording] = {
             "Bilateral subcortical band that follows gray matter on all sequences.",
         ),
         several=(
-            "There are {foci} nodules along the lateral ventricles that follow gray matter on all sequences.",
-            "Periventricular nodules isointense to cortex are seen, the largest {size}.",
+            "There are {foci} nodules along the lateral ventricles {on} that follow gray matter on all sequences.",
+            "Periventricular nodules isointense to cortex are seen {on}, the largest {size}.",
             "{Side} subependymal nodules with the signal of gray matter measure up to {size}.",
-            "{Foci} nodules of gray matter signal line the walls of the lateral ventricles.",
+            "{Foci} nodules of gray matter signal line the walls of the lateral ventricles {on}.",
         ),
         signs=(
-            ((POST,), "", ("It does not enhance.", "No enhancement of this tissue is seen.")),
+            ((POST,), "", ("No enhancement of this tissue is seen.",)),
             ((FLAIR,), "nodular", ("The nodules match cortex on FLAIR.", "They are isointense to cortex on FLAIR.")),
             ((T1,), "band", ("On T1 the band matches cortex.", "It is isointense to cortex on T1.")),
         ),

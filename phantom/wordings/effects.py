@@ -9,7 +9,7 @@ WORDINGS: dict[str, Wording] = {
         found=(
             "There is surrounding vasogenic edema.",
             "Vasogenic edema extends into the adjacent white matter.",
-            "The lesion is surrounded by edema.",
+            "Surrounding edema is present.",
             "There is edema in the adjacent white matter of the {region}.",
         ),
         impression=(),
@@ -18,7 +18,7 @@ WORDINGS: dict[str, Wording] = {
         found=(
             "There is local mass effect.",
             "Adjacent sulci are effaced.",
-            "Local mass effect with effacement of the sulci is seen.",
+            "Local mass effect with effacement of adjacent sulci is seen.",
             "Mass effect on the adjacent structures.",
         ),
         impression=("Associated mass effect.", "Local mass effect."),
@@ -59,7 +59,7 @@ WORDINGS: dict[str, Wording] = {
     ),
     "cerebral_atrophy": Wording(
         found=(
-            "The sulci are widened in keeping with volume loss.",
+            "The sulci are generally widened in keeping with volume loss.",
             "There is generalized cerebral volume loss.",
             "Prominent sulci indicate cerebral atrophy.",
         ),

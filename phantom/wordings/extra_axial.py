@@ -17,9 +17,9 @@ WORDINGS: dict[str, Wording] = {
                 (POST,),
                 "",
                 (
-                    "It enhances strongly and homogeneously with a dural tail.",
-                    "There is avid uniform enhancement and a dural tail.",
-                    "Homogeneous enhancement with dural tail after contrast.",
+                    "It enhances strongly, with a dural tail.",
+                    "There is avid enhancement and a dural tail.",
+                    "Strong enhancement with a dural tail after contrast.",
                 ),
             ),
         ),
@@ -83,6 +83,8 @@ WORDINGS: dict[str, Wording] = {
             "{Side} subdural hematoma, {stage}.",
             "{Stage} subdural hematoma over the {place}.",
         ),
+        undated=("{Side} subdural hematoma.", "Subdural hematoma over the {place}, age indeterminate without T1 images."),
+        dated_by=T1,
     ),
     "arachnoid_cyst": Wording(
         found=(
@@ -93,7 +95,7 @@ WORDINGS: dict[str, Wording] = {
         signs=(((DWI,), "", ("The cyst shows no restricted diffusion.",)), ((POST,), "", ("The cyst does not enhance.",))),
         impression=(
             "{Place} arachnoid cyst.",
-            "Incidental arachnoid cyst of the {place}.",
+            "Arachnoid cyst of the {place}.",
             "Findings are typical of an arachnoid cyst in the {place}.",
         ),
     ),

@@ -7,10 +7,10 @@ from phantom.wordings.wording import DWI, FLAIR, POST, Wording
 WORDINGS: dict[str, Wording] = {
     "viral_encephalitis": Wording(
         found=(
-            "There is swelling and T2 hyperintensity of the cortex of the {place}, most marked medially.",
-            "Swollen hyperintense cortex is seen in the medial {region}, {stage}.",
-            "The medial cortex of the {place} is thickened and T2 bright, with sparing of the basal ganglia.",
-            "Cortical and subcortical signal change involves the limbic structures of the {place}.",
+            "There is swelling and T2 hyperintensity of the cortex of the {region} {on}, most marked medially.",
+            "Swollen hyperintense cortex is seen in the medial {region} {on}.",
+            "The medial cortex of the {region} {on} is thickened and T2 bright, with sparing of the basal ganglia.",
+            "Cortical and subcortical signal change involves the limbic structures of the {region} {on}.",
         ),
         signs=(
             ((DWI,), "", ("The affected cortex is bright on diffusion.", "There is restricted diffusion of the affected cortex.")),
@@ -18,10 +18,10 @@ WORDINGS: dict[str, Wording] = {
             ((POST,), "none", ("The affected cortex does not enhance.", "No abnormal enhancement of the affected cortex is seen.")),
         ),
         impression=(
-            "Swollen limbic cortex, most consistent with viral encephalitis.",
-            "Findings are most consistent with herpes encephalitis of the {place}.",
-            "Suspected viral encephalitis of the {place}.",
-            "{Stage} limbic signal change typical of herpes simplex encephalitis.",
+            "Swollen limbic cortex {on}, most consistent with viral encephalitis.",
+            "Findings are most consistent with herpes encephalitis of the {region} {on}.",
+            "Suspected viral encephalitis of the {region} {on}.",
+            "Limbic signal change {on}, typical of herpes simplex encephalitis.",
         ),
     ),
     "neurosarcoid": Wording(

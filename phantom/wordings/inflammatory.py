@@ -9,7 +9,7 @@ WORDINGS: dict[str, Wording] = {
         found=(
             "There are multiple ovoid T2 hyperintense lesions in the periventricular white matter of both hemispheres.",
             "Several ovoid plaques are seen perpendicular to the ventricles on both sides.",
-            "Numerous periventricular and juxtacortical white matter lesions are present bilaterally.",
+            "Numerous periventricular white matter lesions are present bilaterally.",
         ),
         signs=(
             (

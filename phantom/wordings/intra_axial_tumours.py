@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phantom.wordings.wording import DWI, POST, SWI, Wording
+from phantom.wordings.wording import ADC, DWI, POST, SWI, Wording
 
 WORDINGS: dict[str, Wording] = {
     "high_grade_glioma": Wording(
@@ -52,7 +52,7 @@ WORDINGS: dict[str, Wording] = {
                     "No enhancement of the lesion is seen.",
                 ),
             ),
-            ((DWI,), "", ("The lesion shows no restricted diffusion.", "Diffusion within the lesion is facilitated.")),
+            ((DWI, ADC), "", ("The lesion shows no restricted diffusion.", "Diffusion within the lesion is facilitated.")),
         ),
         impression=(
             "Homogeneous {place} lesion, most likely a low-grade glioma.",
@@ -64,8 +64,8 @@ WORDINGS: dict[str, Wording] = {
     "lymphoma": Wording(
         found=(
             "There is a solid deep mass in the {place} measuring {size}.",
-            "A {size} homogeneous mass abuts the ventricle in the {place}.",
-            "Solid periventricular lesion of the {place}, {size}.",
+            "A {size} homogeneous mass lies deep in the {place}.",
+            "Solid deep lesion of the {place}, {size}.",
         ),
         signs=(
             (
@@ -104,7 +104,7 @@ WORDINGS: dict[str, Wording] = {
             "{Foci} nodules are seen, the largest in the {region}, {size} in diameter.",
         ),
         signs=(
-            ((POST,), "ring", ("Ring enhancement is seen after contrast.", "The largest lesion shows smooth ring enhancement.")),
+            ((POST,), "ring", ("Ring enhancement is seen after contrast.", "There is smooth ring enhancement.")),
             ((POST,), "solid", ("Nodular enhancement is seen after contrast.", "There is solid enhancement.")),
         ),
         impression=(

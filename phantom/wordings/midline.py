@@ -14,7 +14,7 @@ WORDINGS: dict[str, Wording] = {
         ),
         signs=(
             ((T1,), "", ("It is bright on T1.", "The lesion is T1 hyperintense.", "Its contents are bright on unenhanced T1.")),
-            ((T2,), "", ("On T2 it is similar to brain.", "It is isointense on T2.")),
+            ((T2,), "", ("On T2 it is darker than fluid.",)),
             ((T1, POST), "", ("It shows no enhancement.", "No internal enhancement is seen.")),
         ),
         impression=(
@@ -74,13 +74,13 @@ WORDINGS: dict[str, Wording] = {
     ),
     "pineal_tumor": Wording(
         found=(
-            "There is a solid lobulated mass of the {region} measuring {size}.",
+            "There is a lobulated mass of the {region} measuring {size}.",
             "A {size} mass arises from the pineal gland and presses on the tectum.",
-            "Solid mass in the {region}, {size}, with compression of the tectal plate.",
+            "Mass in the {region}, {size}, with compression of the tectal plate.",
             "The pineal gland is replaced by a {size} mass.",
         ),
         signs=(
-            ((POST,), "", ("It enhances evenly.", "There is homogeneous enhancement.", "The mass enhances after contrast.")),
+            ((POST,), "", ("It enhances.", "There is strong enhancement.", "The mass enhances after contrast.")),
             ((DWI, ADC), "", ("It shows no restricted diffusion.", "Diffusion is not restricted in the mass.")),
         ),
         impression=(

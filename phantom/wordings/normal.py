@@ -15,7 +15,7 @@ NORMAL_FINDINGS = (
             "No diffusion restriction to suggest acute ischemia.",
         ),
     ),
-    ("intracranial_hemorrhage", (T2,), ("No intracranial hemorrhage.", "There is no evidence of hemorrhage.", "No hemorrhage is seen.")),
+    ("intracranial_hemorrhage", (SWI,), ("No intracranial hemorrhage.", "There is no evidence of hemorrhage.", "No hemorrhage is seen.")),
     ("mass_effect", (T2,), ("There is no mass effect.", "No mass effect.", "No mass effect is seen.")),
     ("midline_shift", (T2,), ("There is no midline shift.", "No midline shift.", "The midline is not shifted.")),
     (
@@ -47,29 +47,9 @@ LIMITS = (
     ),
 )
 """A weighting that was not acquired, and phrasings of what its absence leaves open."""
-CHANGES = {
-    "grown": (
-        "Compared with the study of {date}, the lesion {where}has increased from {before} to {now}.",
-        "The lesion {where}has grown since {date}, from {before} to {now}.",
-        "Interval growth of the lesion {where}from {before} to {now} since {date}.",
-    ),
-    "stable": (
-        "Compared with the study of {date}, the lesion {where}is unchanged.",
-        "The lesion {where}is stable since {date}.",
-        "No change of the lesion {where}since {date}.",
-    ),
-    "resolved": (
-        "The lesion {where}of the study of {date} is no longer seen.",
-        "Compared with the study of {date}, the lesion {where}has resolved.",
-        "The lesion {where}seen on {date} has resolved.",
-    ),
-}
-"""How a finding compares with the study before. {where}: place and a space, or nothing."""
-CHANGES_IMPRESSION = {
-    "grown": ("Progression since {date}.", "Interval growth since {date}.", "Increase in size since {date}."),
-    "stable": ("No change since {date}.", "Stable since {date}.", "Unchanged since {date}."),
-    "resolved": ("Resolution since {date}.", "Resolved since {date}.", "No residual lesion since {date}."),
-}
+
+NOTHING_SEEN = ("No abnormality is seen on the images acquired.", "No abnormality is seen with the sequences at hand.")
+"""An impression where something is there that none of the acquired series shows."""
 
 NORMAL_IMPRESSION = (
     "Normal MRI of the brain.",

@@ -42,7 +42,7 @@ WORDINGS: dict[str, Wording] = {
     ),
     "medulloblastoma": Wording(
         found=(
-            "There is a dense round mass of {size} in the {place} bulging into the fourth ventricle.",
+            "There is a round mass of {size} in the {place} bulging into the fourth ventricle.",
             "A {size} well-defined mass is centered in the {place}.",
             "Solid {place} mass measuring {size}, compressing the fourth ventricle.",
             "There is a {size} solid posterior fossa mass arising from the {place}.",
@@ -61,7 +61,7 @@ WORDINGS: dict[str, Wording] = {
             ((POST,), "patchy", ("Enhancement is patchy.", "There is heterogeneous enhancement after contrast.")),
         ),
         impression=(
-            "Dense posterior fossa mass, most likely a medulloblastoma.",
+            "Posterior fossa mass, most likely a medulloblastoma.",
             "Findings are most consistent with a medulloblastoma of the {place}.",
             "Suspected medulloblastoma in the {place}.",
         ),

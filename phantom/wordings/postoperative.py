@@ -62,16 +62,16 @@ WORDINGS: dict[str, Wording] = {
     ),
     "catheter": Wording(
         found=(
-            "A {side} ventricular catheter courses through the {region} into the lateral ventricle.",
+            "A {side} ventricular catheter courses through the {region} towards the lateral ventricle.",
             "There is a ventricular catheter on the {side}, entering through a burr hole.",
-            "A {side} shunt catheter traverses the {region}, with its tip in the lateral ventricle.",
+            "A {side} shunt catheter traverses the {region}.",
             "Thin linear signal void of a {side} ventriculostomy catheter.",
         ),
-        signs=(((T2,), "", ("Its tip lies in the lateral ventricle.", "The tip of the tube is intraventricular.")),),
+        signs=(((T2,), "", ("The tube is dark on T2.",)),),
         impression=(
             "{Side} ventricular catheter.",
             "Ventricular catheter in place on the {side}.",
-            "{Side} shunt catheter with its tip in the lateral ventricle.",
+            "{Side} shunt catheter.",
         ),
     ),
 }

@@ -14,7 +14,7 @@ WORDINGS: dict[str, Wording] = {
         ),
         several=(
             "There are {foci} swollen cortical lesions with mixed signal, the largest in the {region} measuring {size}.",
-            "{Foci} mottled cortical lesions at the frontal and temporal poles, the largest {size}.",
+            "{Foci} mottled cortical lesions are seen, the largest {size}.",
             "Cortical lesions with blood products lie against the skull base, the largest in the {region}, {size}.",
         ),
         signs=(
@@ -40,7 +40,7 @@ WORDINGS: dict[str, Wording] = {
     "diffuse_axonal_injury": Wording(
         found=(
             "There are many small foci at the gray-white junction and in the corpus callosum.",
-            "Multiple small lesions involve the subcortical white matter, the corpus callosum and the brainstem.",
+            "Multiple small lesions involve the subcortical white matter and the corpus callosum.",
             "Small foci of abnormal signal are scattered along the gray-white junction on both sides.",
             "Scattered punctate lesions of the lobar white matter and the splenium are seen.",
         ),

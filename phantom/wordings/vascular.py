@@ -91,6 +91,8 @@ WORDINGS: dict[str, Wording] = {
             "{Stage} parenchymal hematoma in the {place}.",
             "{Place} intracranial hemorrhage, {stage}.",
         ),
+        undated=("Intraparenchymal hemorrhage of the {place}.", "{Place} hematoma, age indeterminate without T1 images."),
+        dated_by=T1,
     ),
     "cavernoma": Wording(
         found=(

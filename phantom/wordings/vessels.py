@@ -24,7 +24,7 @@ WORDINGS: dict[str, Wording] = {
     ),
     "cerebral_aneurysm": Wording(
         found=(
-            "There is a round flow void of {size} at the circle of Willis.",
+            "There is a round flow void of {size} beside a basal artery.",
             "A {size} rounded flow void arises from a basal artery.",
             "Round signal void in the {region} measuring {size}, continuous with an artery.",
             "A smooth round vascular outpouching of {size} lies in the {region}.",
@@ -36,15 +36,15 @@ WORDINGS: dict[str, Wording] = {
         ),
         impression=(
             "Findings are consistent with a cerebral aneurysm of {size}.",
-            "{Size} aneurysm at the circle of Willis.",
+            "{Size} aneurysm of a basal artery.",
             "Saccular aneurysm measuring {size}; angiography is advised.",
         ),
     ),
     "moyamoya": Wording(
         found=(
-            "There are many small flow voids in the basal ganglia.",
-            "Multiple punctate flow voids are seen in the basal ganglia and basal cisterns.",
-            "Numerous tiny collateral vessels traverse the basal ganglia.",
+            "There are many small flow voids in the basal ganglia {on}.",
+            "Multiple punctate flow voids are seen in the basal ganglia {on} and the basal cisterns.",
+            "Numerous tiny collateral vessels traverse the basal ganglia {on}.",
             "{Side} basal ganglia contain a network of small flow voids, and foci of signal change lie in the watershed zones.",
         ),
         signs=(
@@ -53,9 +53,9 @@ WORDINGS: dict[str, Wording] = {
             ((DWI,), "acute", ("Watershed foci show restricted diffusion.", "Foci in the watershed zones are bright on diffusion.")),
         ),
         impression=(
-            "Findings are consistent with moyamoya disease.",
+            "Findings are consistent with moyamoya disease {on}.",
             "{Side} moyamoya vasculopathy.",
-            "Basal collateral vessels and watershed lesions, suggesting moyamoya.",
+            "Basal collateral vessels and watershed lesions {on}, suggesting moyamoya.",
         ),
     ),
 }

@@ -1,6 +1,7 @@
 """How a report says one disease: a `Wording` is phrasings as data.
 
-Fields: {place} = side and region, {side}, {region}, {size} = "24 mm", {foci}, {stage}; capitalised where a sentence begins.
+Fields: {place} = side and region, {side}, {on} = "on the left" (or right, or both sides), {region}, {size} = "24 mm", {foci}, {stage};
+capitalised where a sentence begins.
 A phrasing under `signs` is used only where all its sequences were acquired and the lesion has the property it names.
 """
 
@@ -19,7 +20,7 @@ class Wording:
     """found: the finding itself. signs: (weightings that must all be there, property or "", phrasings). impression: the conclusion.
 
     A property is a value of the lesion's enhancement or stage. several, several_impression: for more than one focus.
-    undated: conclusions for an acute lesion that no diffusion image dates.
+    undated: conclusions where the series `dated_by` is missing: diffusion dates what is acute, T1 all blood.
     """
 
     found: tuple[str, ...]
@@ -28,3 +29,4 @@ class Wording:
     several: tuple[str, ...] = ()
     several_impression: tuple[str, ...] = ()
     undated: tuple[str, ...] = ()
+    dated_by: Weighting = DWI

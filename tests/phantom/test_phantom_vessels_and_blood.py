@@ -18,7 +18,8 @@ from phantom.shape import Blob, Level, Mass, Patches, Shape, Surroundings, Tangl
 from phantom.wordings import WORDINGS, effects, haemorrhage, trauma, vessels
 
 NAMES = (*trauma.WORDINGS, *haemorrhage.WORDINGS, *vessels.WORDINGS)
-FIELDS = {"place": "left frontal lobe", "side": "left", "region": "frontal lobe", "size": "14 mm", "foci": "three", "stage": "acute"}
+FIELDS = {"place": "left frontal lobe", "side": "left", "on": "on the left", "region": "frontal lobe", "size": "14 mm"}
+FIELDS |= {"foci": "three", "stage": "acute"}
 
 
 def surroundings(count: int, from_ventricles: float = 30.0) -> Surroundings:
