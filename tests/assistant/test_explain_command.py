@@ -64,7 +64,7 @@ def test_the_list_can_be_read_and_says_that_noise_is_foreign(
     ("arguments", "said"),
     [
         (("--diagnosis", "meningoma"), "Did you mean meningioma?"),
-        (("--diagnosis", "colloid_cyst"), "no trained head"),
+        (("--diagnosis", "syrinx"), "no trained head"),
         (("--diagnosis", "meningioma", "--method", "magic"), "gradient, occlusion, lime"),
     ],
 )

@@ -120,7 +120,9 @@ def test_no_image_is_read_twice_and_a_finished_run_gives_the_same_weights(hospit
     beside = hospital / "work" / "prima" / "reliability.svg"
     beside.write_text("what `prima calibrate` put there")
 
-    def refuse(path: Path, **_: object) -> None:
+    def refuse(path: Path, *_: object) -> None:
+        if path.name == "bad":
+            raise StudyError("what could not be read is tried again, and again cannot be read")
         raise AssertionError(f"{path} was read again")
 
     monkeypatch.setattr(cache, "cut_study", refuse)
