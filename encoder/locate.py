@@ -11,8 +11,8 @@ from encoder.features import Localisation
 from encoder.study import Series, Side
 
 NEAR_MM = 35.0  # tokens this close to the strongest one speak of the same lesion: about one token's edge
-MIDLINE_MM = 7.0  # a centre closer to the midline than this has no side ...
-AROUND_MIDLINE_MM = 20.0  # ... if the evidence lies this close to it,
+MIDLINE_MM = 12.0  # a centre closer to the midline than this has no side ...
+AROUND_MIDLINE_MM = 25.0  # ... if the evidence lies this close to it,
 AROUND_MIDLINE = 0.8  # at least this share of it
 LEAST_PROBABILITY = 0.2  # below it no token stands out
 SHARPNESS = 12  # power of a token's probability with which it votes: trained to find rare lesions, lesser probabilities overstate
