@@ -35,7 +35,6 @@ OF_A_LESION = ("edema", "mass_effect")  # said right after the lesion that makes
 LOBAR = ("lobe", "convexity", "insula")  # where the sulci are that a mass may efface
 AN = re.compile(r"\b([Aa]) (?=(?:8\d?|11|18) mm)")
 ADJECTIVE = re.compile(r"\b(c|C)erebellum (?=mass|lesion|brain|contusion|cavernoma|encephalomalacia|hematoma|intracranial|arteriovenous)")
-NUMBERED = {LESION: "lesions", NOUNS["high_grade_glioma"]: "masses", NOUNS["lacunar_stroke"]: "infarcts"}
 OF_ALL = ("enhancement", "signal")  # subjects of negative sentences that speak of all disease
 HEDGED = 0.25  # share of reports that name what a missing series leaves open
 SERIES = {
@@ -230,10 +229,7 @@ def _comparable(phantom: Phantom, change: Change) -> bool:
 
 def _named(change: Change) -> dict[str, str]:
     """What the disease is called, with the verbs that go with it."""
-    noun = NOUNS.get(change.before.name, LESION)
-    what, plural = noun.what, noun.plural
-    if change.before.count > 1 and noun in NUMBERED:
-        what, plural = NUMBERED[noun], True
+    what, plural = NOUNS.get(change.before.name, LESION).of(change.before.count)
     return {"what": what, "has": "have" if plural else "has", "is": "are" if plural else "is"}
 
 

@@ -27,8 +27,8 @@ from torch.nn import functional as F
 from assistant.labelled import diagnoses_of
 from assistant.train.reports import Wordings, told
 from assistant.train.schedule import share_done
+from assistant.train.site.processes import Processes
 from assistant.train.studies import names
-from assistant.train.team import Team
 from encoder.features import Priority
 from encoder.model import Model, TokenBatch
 from encoder.networks import Towers
@@ -236,7 +236,7 @@ def train_encoder(
     checkpoint: Path,
     *,
     begun: bool = False,
-    team: Team = Team(),
+    team: Processes = Processes(),
 ) -> None:
     """Train in place, on the device of the corpus; a slow machine does fewer steps, and still anneals to the end.
 
@@ -261,13 +261,16 @@ def train_encoder(
         chosen = rng.choice(len(corpus.studies), plan.whole_batch if whole else plan.batch, replace=False)
         losses = learner(chosen, [told(reports[study], rng) for study in chosen], rng, whole=whole)
         optimiser.zero_grad()
-        torch.stack([SHARES[name] * loss for name, loss in losses.items()]).sum().backward()  # type: ignore[no-untyped-call]
-        team.average_gradients(parameters)
+        total = torch.stack([SHARES[name] * loss for name, loss in losses.items()]).sum()
+        (total / team.size).backward()  # type: ignore[no-untyped-call]
+        team.sum_gradients(learner)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         step += 1
-        spent += team.mean(time.monotonic() - tick)
-        if team.rank:
+        passed = torch.tensor(time.monotonic() - tick, dtype=torch.float64)
+        team.mean(passed)
+        spent += float(passed)
+        if not team.first:
             continue
         if step % 25 == 0:
             shown = " ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items())
@@ -276,7 +279,7 @@ def train_encoder(
             _save(checkpoint, learner, optimiser, spent, step)
             last_save = time.monotonic()
     learner.eval()
-    if team.rank:
+    if not team.first:
         return
     _save(checkpoint, learner, optimiser, spent, step)
     print(f"encoder: {step} steps in {(time.monotonic() - began) / 60:.1f} min", flush=True)

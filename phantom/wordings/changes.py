@@ -7,14 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Noun:
-    """What a comparison calls a disease; "what" is "lesion" or "lesions". placed: whether it has one place that can be said."""
+    """What a comparison calls a disease. plural: whether `what` is one. several: the word for more than one focus, "" where it stays.
+
+    placed: whether it has one place that can be said.
+    """
 
     what: str
     plural: bool = False
     placed: bool = True
+    several: str = ""
+
+    def of(self, count: int) -> tuple[str, bool]:
+        """The word for so many foci, and whether it is a plural."""
+        return (self.several, True) if count > 1 and self.several else (self.what, self.plural)
 
 
-LESION, MASS = Noun("lesion"), Noun("mass")
+LESION, MASS, INFARCT = Noun("lesion", several="lesions"), Noun("mass", several="masses"), Noun("infarct", several="infarcts")
 NOUNS = {
     **dict.fromkeys(
         (
@@ -29,8 +37,8 @@ NOUNS = {
     "arachnoid_cyst": Noun("cyst"),
     "colloid_cyst": Noun("cyst"),
     "rathkes_cleft_cyst": Noun("cyst"),
-    "large_vessel_stroke": Noun("infarct"),
-    "lacunar_stroke": Noun("infarct"),
+    "large_vessel_stroke": INFARCT,
+    "lacunar_stroke": INFARCT,
     "encephalomalacia": Noun("defect"),
     "resection_cavity": Noun("cavity"),
     "arteriovenous_malformation": Noun("vascular malformation"),

@@ -16,6 +16,7 @@ def run(body: str) -> subprocess.CompletedProcess[str]:
         (big @ big).sum()  # threads have been used before the fork
         weight = torch.nn.Parameter(torch.ones(3))
         idle = torch.nn.Parameter(torch.ones(2))
+        learner = torch.nn.ParameterList([weight, idle])
     """
     code = textwrap.dedent(script) + textwrap.dedent(body)
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
@@ -25,10 +26,11 @@ def test_gradients_are_the_mean_and_only_the_first_comes_out() -> None:
     done = run("""
         with team(2) as us:
             loss = (weight * (us.rank + 1)).sum() + (idle.sum() if us.rank else 0)
-            loss.backward()
-            us.average_gradients([weight, idle])
-            clock = us.mean(us.rank)
-        print(us.rank, weight.grad.tolist(), idle.grad.tolist(), clock, torch.get_num_threads())
+            (loss / us.size).backward()
+            us.sum_gradients(learner)
+            clock = torch.tensor(float(us.rank))
+            us.mean(clock)
+        print(us.rank, weight.grad.tolist(), idle.grad.tolist(), clock.item(), torch.get_num_threads())
     """)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["0 [1.5, 1.5, 1.5] [0.5, 0.5] 0.5 2"]
@@ -39,7 +41,7 @@ def test_a_process_that_stops_stops_the_other() -> None:
         with team(2) as us:
             if us.rank:
                 raise ValueError("the second gave up")
-            us.mean(1.0)
+            us.mean(torch.ones(1))
         print("went on")
     """)
     assert done.returncode != 0
@@ -51,7 +53,9 @@ def test_one_process_is_no_team() -> None:
     done = run("""
         with team(1) as us:
             weight.sum().backward()
-            us.average_gradients([weight, idle])
-        print(us.size, weight.grad.tolist(), idle.grad, us.mean(4.0))
+            us.sum_gradients(learner)
+            clock = torch.tensor(4.0)
+            us.mean(clock)
+        print(us.size, weight.grad.tolist(), idle.grad, clock.item())
     """)
     assert done.stdout.splitlines() == ["1 [1.0, 1.0, 1.0] None 4.0"]
