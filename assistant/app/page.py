@@ -12,6 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -26,6 +27,8 @@ from assistant.site import Site
 
 Screen = tuple[Any, ...]  # values for several components at once
 R = TypeVar("R")
+
+UNCHANGED: Screen = (gr.skip(),) * 9  # for the components that show a study
 
 POLL = 0.15  # seconds between looks at a job
 BEAT_LATE = 10.0  # seconds without a sign of life after which the page says so
@@ -183,6 +186,22 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
     return page, look()
 
 
+def quietly_ending(handler: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    """A handler that tells over time, and whose last word changes nothing.
+
+    Gradio sends a generator's last word once more when it ends, and `None` for every output of one that said nothing: a handler
+    overtaken by a newer one would wipe what that has shown.
+    """
+
+    @wraps(handler)
+    async def told(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
+        async for values in handler(*arguments, **named):
+            yield values
+        yield gr.skip()
+
+    return told
+
+
 class Handlers:
     """What the page's events call; holds the site's database and nothing of any visitor."""
 
@@ -193,6 +212,7 @@ class Handlers:
 
     # Choosing and showing
 
+    @quietly_ending
     async def arrive(self, request: gr.Request) -> AsyncIterator[Screen]:
         """The page opens or is reloaded: the study looked at last, else the first on the shelf."""
         visitor = self._visitor(request)
@@ -203,16 +223,19 @@ class Handlers:
         async for screen in self._shown(visitor, first, request):
             yield screen
 
+    @quietly_ending
     async def show(self, chosen: str | None, request: gr.Request) -> AsyncIterator[Screen]:
         """Another study is chosen."""
-        async for screen in self._shown(self._visitor(request), chosen, request):
+        async for screen in self._shown(self._visitor(request), chosen, request, in_list=True):
             yield screen
 
+    @quietly_ending
     async def uploaded(self, event: gr.EventData, request: gr.Request) -> AsyncIterator[Screen]:
         """An upload is complete."""
         async for screen in self._shown(self._visitor(request), str(event.study), request):
             yield screen
 
+    @quietly_ending
     async def pick(self, listed: str | None, request: gr.Request) -> AsyncIterator[Screen]:
         """A study under the studies root is asked for."""
         visitor = self._visitor(request)
@@ -221,7 +244,7 @@ class Handlers:
                 raise UsageError("Choose a study from the list, or type its path below the studies folder.")
             path = await self._do_plain(self._site.inside_root, listed)
         except UsageError as error:
-            yield (*self._unchanged(), str(error))
+            yield (*UNCHANGED, str(error))
             return
         label = str(path.relative_to(self._site.studies_root)) if self._site.studies_root else listed
         id = await self._do(lambda database: studies.add(database, visitor=visitor, origin="root", label=label, path=str(path)))
@@ -230,11 +253,12 @@ class Handlers:
         async for screen in self._shown(visitor, id, request):
             yield (*screen, "")
 
+    @quietly_ending
     async def remove(self, id: str | None, request: gr.Request) -> AsyncIterator[Screen]:
         """The visitor's own study goes, with everything made of it."""
         visitor = self._visitor(request)
         if not id or not await self._do(studies.remove, visitor, id):
-            yield (*self._unchanged(), "Demo studies belong to everyone and stay.")
+            yield (*UNCHANGED, "Demo studies belong to everyone and stay.")
             return
         for folder in (self._site.uploads(id), self._site.volumes(id)):
             await self._do_plain(lambda where=folder: shutil.rmtree(where, ignore_errors=True))
@@ -246,18 +270,22 @@ class Handlers:
         """The list is about to be opened: what it offers now."""
         return gr.update(choices=study.choices(await self._do(studies.shelf, self._visitor(request))))
 
-    async def _shown(self, visitor: str, id: str | None, request: gr.Request) -> AsyncIterator[Screen]:
-        """A study on the whole screen; waits for one that is still being read, unless another is chosen meanwhile."""
+    async def _shown(self, visitor: str, id: str | None, request: gr.Request, in_list: bool = False) -> AsyncIterator[Screen]:
+        """A study on the whole screen; waits for one that is still being read, unless another is chosen meanwhile.
+
+        in_list: the list shows it already, and may show the next choice by the time this is told.
+        """
         turn = await self._turn(request, "screen", "draft", "chat", "case")
         while await self._is_turn(request, "screen", turn):
             seen = await self._do(studies.see, visitor, id)
             choices = study.choices(await self._do(studies.shelf, visitor))
+            chosen = gr.update(choices=choices) if in_list else gr.update(choices=choices, value=id)
             if seen is not None and seen.state == "ready":
                 await self._do(studies.choose, visitor, seen.id)
                 picture = viewer.study_value(seen.id, seen.label, study.context_line(seen.intake), seen.intake["series"])
                 intake = study.intake_html(seen.intake)
                 messages = await self._do(chat.shown, visitor, seen.id)
-                yield seen.id, gr.update(choices=choices, value=id), picture, intake, None, gr.skip(), messages, turn, turn
+                yield seen.id, chosen, picture, intake, None, gr.skip(), messages, turn, turn
                 return
             if seen is None or seen.state == "failed":
                 message = WELCOME if seen is None else seen.message or "This study could not be read. Send it again."
@@ -265,7 +293,7 @@ class Handlers:
                 yield None, gr.update(choices=choices, value=None), picture, "", None, draft.empty(WELCOME), [], turn, turn
                 return
             picture = viewer.message_value(id, seen.label, "waiting", READING)
-            yield id, gr.update(choices=choices, value=id), picture, "", None, draft.empty(READING), [], gr.skip(), gr.skip()
+            yield id, chosen, picture, "", None, draft.empty(READING), [], gr.skip(), gr.skip()
             await asyncio.sleep(2 * POLL)
 
     # The draft
@@ -280,6 +308,7 @@ class Handlers:
                 await self._do(studies.note, visitor, "draft", id)
         return await self._turn(request, "draft")
 
+    @quietly_ending
     async def follow_draft(self, id: str | None, turn: float, request: gr.Request) -> AsyncIterator[Screen]:
         """Tells the newest draft of the study until it ends."""
         visitor = self._visitor(request)
@@ -340,6 +369,7 @@ class Handlers:
             await self._do(chat.ask_again, visitor, str(id), int(position), question)
         return await self._turn(request, "chat")
 
+    @quietly_ending
     async def follow_chat(self, id: str | None, turn: float, request: gr.Request) -> AsyncIterator[Screen]:
         """Tells the chat until its last answer is complete."""
         visitor = self._visitor(request)
@@ -378,6 +408,7 @@ class Handlers:
         """The cited case goes."""
         await self._turn(request, "case")
 
+    @quietly_ending
     async def follow_case(self, cited: tuple[str, str, float] | None, request: gr.Request) -> AsyncIterator[Any]:
         """A cited case beside the study: key pictures at once, the full study when the worker has made it again."""
         visitor = self._visitor(request)
@@ -429,10 +460,6 @@ class Handlers:
     @staticmethod
     async def _do_plain(act: Callable[..., R], *arguments: Any) -> R:
         return await asyncio.to_thread(act, *arguments)
-
-    @staticmethod
-    def _unchanged() -> Screen:
-        return tuple(gr.skip() for _ in range(9))
 
 
 def _kept_case(site: Site, id: str) -> tuple[dict[str, Any], list[dict[str, Any]] | None] | None:

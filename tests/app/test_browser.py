@@ -298,6 +298,17 @@ def test_slices_windows_and_views_answer_to_wheel_and_keys(visit: Visit) -> None
     eventually(lambda: page.locator("#study-viewer [data-series][aria-pressed=true]").inner_text() != opened_first)
 
 
+def test_hurried_choices_end_on_the_last(visit: Visit) -> None:
+    page = opened(visit())
+    for number in (2, 1) * 6:
+        page.locator("#chooser input").click()
+        page.get_by_role("option").filter(has_text=f"Demo {number}").click()
+    choose_demo(page, 2)
+    page.wait_for_timeout(1500)  # whatever overtaken choices had still to say
+    assert page.locator("#study-viewer [data-part=title]").inner_text() == "Demo 2"
+    assert page.locator(f"#study-viewer {LOADED}").is_visible()
+
+
 @pytest.mark.usefixtures("models")
 def test_stop_stops_the_draft(visit: Visit) -> None:
     page = opened(visit())
