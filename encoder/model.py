@@ -15,6 +15,7 @@ from encoder.packing import Padding
 from encoder.token_head import TokenEvidence, TokenHead
 
 TOKEN_HIDDEN = 192
+DROPOUT = 0.2  # of the study heads while they learn: they are the first to know a few thousand studies by heart
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,8 @@ class StudyHeads(nn.Module):
     def __init__(self, pooled: int, tokens: int, labels: Labels, hidden: int = 256, look: int = 64) -> None:
         super().__init__()
         width = len(labels.diagnoses)
-        self.trunk = nn.Sequential(nn.LayerNorm(pooled), nn.Linear(pooled, hidden), nn.GELU())
-        self.mix = nn.Sequential(nn.Linear(hidden + 2 * width, hidden), nn.GELU())
+        self.trunk = nn.Sequential(nn.LayerNorm(pooled), nn.Linear(pooled, hidden), nn.GELU(), nn.Dropout(DROPOUT))
+        self.mix = nn.Sequential(nn.Linear(hidden + 2 * width, hidden), nn.GELU(), nn.Dropout(DROPOUT))
         self.scale = nn.Parameter(torch.ones(width))
         self.scores = nn.Linear(hidden, width)
         self.gaze = Gaze(tokens, width)
@@ -102,7 +103,7 @@ class StudyHeads(nn.Module):
         """pooled: (b, r * d); evidence of the packed tokens; lengths and counts as in TokenBatch."""
         strongest = strongest_evidence(evidence.lesions, lengths, counts)
         mixed = self.mix(torch.cat([self.trunk(pooled), strongest / 4], dim=1))
-        looked = F.gelu(self.look(self.gaze(evidence, lengths, counts)) + self.looked[0])
+        looked = F.dropout(F.gelu(self.look(self.gaze(evidence, lengths, counts)) + self.looked[0]), DROPOUT, self.training)
         scores = self.scale * strongest[:, : len(self.scale)] + self.scores(mixed) + (looked * self.looked[1]).sum(-1)
         known = torch.cat([mixed, scores.sigmoid()], dim=1)
         return scores, self.referral(known), self.priority(known)

@@ -175,7 +175,7 @@ class Plan:
     save_every: float = 120.0
 
 
-SHARES = {"study": 0.5, "tokens": 3.0, "series": 0.25, "pooled": 0.25, "clip": 1.0, "priority": 0.3, "referral": 1.0}
+SHARES = {"study": 0.5, "tokens": 3.0, "series": 0.25, "pooled": 0.25, "clip": 1.0, "priority": 1.0, "referral": 1.0}
 
 
 class Learner(nn.Module):
@@ -258,6 +258,7 @@ def train_encoder(
         tick = time.monotonic()
         whole = progress >= WHOLE
         rng = np.random.default_rng((plan.seed, step, team.rank))  # of the step alone: a resumed run draws as one that never stopped
+        torch.manual_seed(int(rng.integers(2**62)))  # dropout too
         chosen = rng.choice(len(corpus.studies), plan.whole_batch if whole else plan.batch, replace=False)
         losses = learner(chosen, [told(reports[study], rng) for study in chosen], rng, whole=whole)
         optimiser.zero_grad()
