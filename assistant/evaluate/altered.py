@@ -14,6 +14,7 @@ from encoder.study import Series, Study, Weighting
 NAMELESS = "unk"  # what training put where a name was dropped (PRIMA.md 8)
 NOISE = 300.0  # scale of the noise: one for all studies, for nothing of the image may be left
 ALONE = (Weighting.T1, Weighting.T2, Weighting.FLAIR, Weighting.DWI, Weighting.T1_POST)
+WIDER = (1.25, 1.5)
 
 
 def noise(study: Study) -> Study:
@@ -42,6 +43,15 @@ def permuted(study: Study) -> Study:
     return replace(study, series=tuple(study.series[k] for k in order))
 
 
+def widened(factor: float) -> Callable[[Study], Study]:
+    """The study with an empty margin about each picture: an encoder with a fixed matrix sees it in tokens `factor` times as wide in mm."""
+
+    def wide(study: Study) -> Study:
+        return replace(study, series=tuple(_with_margin(series, factor) for series in study.series))
+
+    return wide
+
+
 def only(weighting: Weighting) -> Callable[[Study], Study]:
     """The study with nothing but this kind of sequence; raises StudyError where it has none."""
 
@@ -58,6 +68,7 @@ ABLATIONS: Mapping[str, Callable[[Study], Study]] = {
     "without sequence names": without_names,
     "without study description": without_description,
     "series order permuted": permuted,
+    **{f"field of view {factor} times as wide": widened(factor) for factor in WIDER},
     **{f"{weighting.value} alone": only(weighting) for weighting in ALONE},
 }
 
@@ -67,6 +78,16 @@ def _noise(study: Study, number: int) -> Series:
     shape, rng = series.voxels.shape, _rng(study, f"noise {number}")
     values = np.hypot(rng.standard_normal(shape, np.float32), rng.standard_normal(shape, np.float32))
     return replace(series, voxels=(NOISE * values).astype(np.int16))
+
+
+def _with_margin(series: Series, factor: float) -> Series:
+    if not series.voxels.size:  # a study told of without its images
+        return series
+    before = [round(edge * (factor - 1) / 2) for edge in series.voxels.shape[:2]]
+    voxels = np.pad(series.voxels, [(margin, margin) for margin in before] + [(0, 0)], constant_values=series.voxels.min())
+    affine = series.affine.copy()
+    affine[:3, 3] -= affine[:3, :2] @ before
+    return replace(series, voxels=voxels, affine=affine)
 
 
 def _rng(study: Study, purpose: str) -> np.random.Generator:

@@ -13,16 +13,19 @@ from seen_heads import DISEASES, QuadrantEncoder, intake, read, written
 
 from assistant.errors import UsageError
 from assistant.evaluate import questions
-from assistant.evaluate.altered import NAMELESS, noise, only, permuted, swapped, without_description, without_names
+from assistant.evaluate.altered import NAMELESS, noise, only, permuted, swapped, widened, without_description, without_names
+from assistant.evaluate.cache import NO_VOXELS
 from assistant.evaluate.cohort import IMAGE_CONTROLS, NOISE, NORMAL, SWAPPED, Cohort, gather
 from assistant.evaluate.evaluation import Control, Controls, Evaluation, judge
 from assistant.evaluate.intervals import Estimate
 from assistant.evaluate.telling import told
 from assistant.evaluate.workers import several
 from assistant.labelled import Labelled, from_folder, from_manifest, require
+from encoder.config import preset
 from encoder.errors import StudyError
 from encoder.features import StudyFeatures
-from encoder.study import Study, Weighting
+from encoder.study import Context, Plane, Series, Study, Weighting
+from encoder.volume import canonical
 
 STUDIES = 120
 QUESTIONS = (questions.diagnosis, questions.referral, questions.priority, questions.fairness)
@@ -126,6 +129,23 @@ def test_missing_labels_are_refused_by_name(labelled: Sequence[Labelled]) -> Non
         judge(questions.referral(), gather([replace(labelled[0], referral=None), *labelled[1:40]], intake(), controls=40))
     with pytest.raises(UsageError, match="at least 5"):
         judge(questions.diagnosis(), gather([one for one in labelled if one.normal], intake(), controls=20))
+
+
+def test_a_wider_field_of_view_moves_nothing_and_makes_tokens_wider() -> None:
+    rng = np.random.default_rng(0)
+    turned = np.array([[0.0, 0, -5, 30], [0.6, 0.8, 0, -7], [-0.8, 0.6, 0, 11], [0, 0, 0, 1]])
+    series = Series("T1", rng.permutation(64 * 48 * 20).astype(np.uint16).reshape(64, 48, 20), turned, Plane.SAGITTAL, Weighting.T1)
+    study = Study("S", None, (series,), (), Context())
+    wide = widened(1.5)(study).series[0]
+    assert wide.voxels.shape == (96, 72, 20)
+    place = np.argwhere(wide.voxels == wide.voxels.max())[0]
+    before = np.argwhere(series.voxels == series.voxels.max())[0]
+    assert (wide.affine[:3, :3] @ place + wide.affine[:3, 3]) == pytest.approx(turned[:3, :3] @ before + turned[:3, 3])
+    spec = preset("tiny").patch
+    spacings = [np.linalg.norm(canonical(one, spec).affine[:3, :2], axis=0) for one in (series, wide)]
+    assert spacings[1] == pytest.approx(1.5 * spacings[0], rel=0.02)
+    empty = replace(study, series=(replace(series, voxels=NO_VOXELS),))
+    assert widened(1.5)(empty).series[0].voxels.size == 0
 
 
 def test_a_name_without_a_head_is_listed(labelled: Sequence[Labelled]) -> None:
