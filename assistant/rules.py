@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
@@ -116,9 +117,24 @@ def _head(evidence: Evidence) -> tuple[Priority, str]:
     known = [(level, chance) for level, chance in evidence.features.priority if level in LEVELS]
     if not known:
         return Priority.NONE, "no rule applies; these weights have no priority head"
-    level, chance = max(known, key=lambda pair: pair[1])
-    certainty = f"with probability {chance:.2f}" if evidence.features.priority_calibrated else "(not calibrated)"
-    return level, f"priority head: {level.value} {certainty}"
+    known.sort(key=lambda pair: LEVELS.index(pair[0]))
+    chances = [chance for _, chance in known]
+    place = middle(chances)
+    level, reached = known[place][0], sum(chances[place:]) / sum(chances)
+    if not evidence.features.priority_calibrated:
+        return level, f"priority head: {level.value} (not calibrated)"
+    if level is Priority.NONE:
+        return level, f"priority head: {level.value} with probability {chances[place] / sum(chances):.2f}"
+    return level, f"priority head: {level.value}{' or higher' * (place < len(known) - 1)} with probability {reached:.2f}"
+
+
+def middle(chances: Sequence[float]) -> int:
+    """The level that stands in the middle of a head's probability, levels in rising order: on average the fewest levels off the truth.
+
+    The likeliest level alone may be "none" while most of the probability lies above it: an urgent study would wait.
+    """
+    reached = list(accumulate(chances))
+    return next(place for place, sum_so_far in enumerate(reached) if sum_so_far >= reached[-1] / 2)
 
 
 def _learned(evidence: Evidence) -> list[ReferralItem]:

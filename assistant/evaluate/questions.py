@@ -16,7 +16,7 @@ from assistant.evaluate.intervals import FEWEST, Bootstrap, Estimate, Measure, e
 from assistant.evaluate.metrics import Bools, Floats, Ints
 from assistant.evaluate.outcomes import Names, Urgencies
 from assistant.labelled import plain
-from assistant.rules import LEVELS
+from assistant.rules import LEVELS, middle
 from encoder.calibration import Bin, reliability
 from encoder.features import Priority
 
@@ -106,7 +106,7 @@ def _by_level(members: Sequence[Member], bootstrap: Bootstrap) -> Mapping[str, M
             "share said": bootstrap(lambda w, s=said: metrics.share(s, everyone, w), count),  # type: ignore[misc]
         }
     if found.urgency is not None:
-        head = found.urgency.argmax(1)
+        head = np.array([middle(list(chances)) for chances in found.urgency])
         table["head alone"] = {"kappa": bootstrap(lambda w: metrics.kappa(found.truth, head, w, len(LEVELS)))}
     normal = np.array([member.labels.normal for member in members])
     for name, least in (("medium or high on normal studies", 2), ("high on normal studies", 3)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hand_made import ALL, evidence, features
 
@@ -134,3 +135,19 @@ def test_a_priority_head_states_a_probability_only_where_it_was_calibrated() -> 
     plain = features({}, priority=((Priority.LOW, 0.2), (Priority.MEDIUM, 0.8)))
     assert rules.priority(evidence(known=plain))[1] == "priority head: medium (not calibrated)"
     assert "with probability 0.80" in rules.priority(evidence(known=replace(plain, priority_calibrated=True)))[1]
+
+
+def test_the_level_in_the_middle_of_the_probability_is_the_priority() -> None:
+    spread = ((Priority.NONE, 0.35), (Priority.LOW, 0.1), (Priority.MEDIUM, 0.25), (Priority.HIGH, 0.3))
+    level, reason = rules.priority(evidence(known=replace(features({}, priority=spread), priority_calibrated=True)))
+    assert level is Priority.MEDIUM, "the likeliest level, none, would leave more than half of the probability above it"
+    assert reason == "priority head: medium or higher with probability 0.55"
+    level, reason = rules.priority(evidence(known=replace(features({}, priority=spread[::-1]), priority_calibrated=True)))
+    assert level is Priority.MEDIUM, "whatever the order in which the levels come"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_middle_level_is_the_fewest_levels_off_on_average(seed: int) -> None:
+    chances = np.random.default_rng(seed).dirichlet([1] * 4)
+    off = [sum(chance * abs(level - said) for level, chance in enumerate(chances)) for said in range(4)]
+    assert rules.middle(list(chances)) == int(np.argmin(off))
