@@ -1,6 +1,6 @@
 """What more training studies bring, and what a vendor's style costs that training never saw: short trainings of equal length.
 
-    python benchmarks/short_trainings.py --root runs --encoder DIR --steps 500 --out benchmarks/results/short_trainings.json
+    python -m benchmarks.short_trainings --out benchmarks/results/short_trainings.json --picture docs/pictures/training-size.svg
 
 Each training begins from nothing but the tokenizer of `--encoder`, on studies that `prima train demo --root` has cached (made where they
 are missing), takes the same steps, and is judged on the studies of calibration. A killed run resumes; results stay in `--root`.
@@ -12,6 +12,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from assistant.train.encoder import Corpus, Plan, targets, train_encoder
 from assistant.train.reports import report_wordings
 from assistant.train.studies import SHARD, make_shards, names
 from assistant.train.text_tower import build_text_tower
+from benchmarks.training_size import draw
 from encoder.config import preset
 from encoder.encoder import Encoder
 from encoder.model import Labels, Model
@@ -72,9 +74,9 @@ def judged(scores: NDArray[np.float64], truth: NDArray[np.bool_], who: NDArray[n
     """Mean and pooled AUROC over the names with enough positives among the studies `who`."""
     scores, truth = scores[who], truth[who]
     enough = (truth.sum(0) >= FEWEST) & ((~truth).sum(0) >= FEWEST)
-    draw = Bootstrap(int(who.sum()))
+    bootstrap = Bootstrap(int(who.sum()))
     measures = {"mean AUROC": mean_auroc, "pooled AUROC": pooled_auroc}
-    found = {name: draw(lambda weights, m=measure: m(truth[:, enough], scores[:, enough], weights)) for name, measure in measures.items()}
+    found = {name: bootstrap(partial(measure, truth[:, enough], scores[:, enough])) for name, measure in measures.items()}
     return {name: {"value": e.value, "low": e.low, "high": e.high} for name, e in found.items()} | {"names": int(enough.sum())}
 
 
@@ -88,6 +90,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=1000, help="of the trainings with and without a vendor")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--picture", type=Path, default=None, help="where the curve over the sizes is drawn")
     given = parser.parse_args()
     encoder = Encoder.read(given.encoder or demo.Packages.below(None).encoder)
     recipe, config, device = demo.Recipe(), preset("tiny"), fastest()
@@ -123,6 +126,12 @@ def main() -> None:
         print(name, results["without"][name], flush=True)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if given.picture:
+        draw(
+            [(int(size), {"result": found, "floor": {}, "noise": {}}) for size, found in results["sizes"].items()],
+            "mean AUROC",
+            given.picture,
+        )
 
 
 if __name__ == "__main__":
