@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 import phantom
 from assistant.device import fastest
-from assistant.train.adapter import train_adapter
+from assistant.train.adapter import AdapterConfig, train_adapter
 from assistant.train.calibrate import calibrate
 from assistant.train.cases import build_demo_index
 from assistant.train.corpus import load_corpus, tokenise
@@ -92,7 +92,7 @@ class Stages:
     lm: Path
 
 
-def stages(recipe: Recipe, root: Path, start: Path | None = None) -> Stages:
+def stages(recipe: Recipe, root: Path, start: Path | None = None, language: LMConfig = LMConfig()) -> Stages:
     """Folders named by the hash of everything that goes into a stage. start: encoder to begin with."""
     config, house = preset("tiny"), Path(phantom.__file__).parents[1]
     cutting = [_source(house / name) for name in ("assistant/train/studies.py", "encoder/patches.py", "encoder/volume.py")]
@@ -101,24 +101,31 @@ def stages(recipe: Recipe, root: Path, start: Path | None = None) -> Stages:
     tokenizer = _key(data, asdict(config.tokenizer), begun or (recipe.training_studies, recipe.tokenizer_steps))
     learning = [_source(house / name) for name in ("assistant/train/encoder.py", "encoder/model.py", "encoder/networks.py")]
     encoder = _key(tokenizer, asdict(config), asdict(recipe), learning, begun)
-    lm = _key("lm", asdict(LMConfig()), _source(house / "prompts"))
+    lm = _key("lm", asdict(language), _source(house / "prompts"))
     keys = {"shards": data, "tokenizer": tokenizer, "rows": tokenizer, "encoder": encoder, "lm": lm}
     return Stages(**{name: root / f"{name}-{key}" for name, key in keys.items()})
 
 
-def train_demo(recipe: Recipe, root: Path, out: Path | None, start: Path | None = None) -> None:
+def train_demo(
+    recipe: Recipe,
+    root: Path,
+    out: Path | None,
+    start: Path | None = None,
+    language: LMConfig = LMConfig(),
+    adapter: AdapterConfig = AdapterConfig(),
+) -> None:
     """Run every stage that has no result yet, and put the parts where they ship. A killed run resumes when called again.
 
     start: an encoder of the same sizes and labels to begin with, tokenizer and text tower included; None = from nothing.
     """
-    where, packages = stages(recipe, root, start), Packages.below(out)
+    where, packages = stages(recipe, root, start, language), Packages.below(out)
     encoder = train_demo_encoder(recipe, where, packages.encoder, start)
     indexed = range(recipe.first_indexed_seed, recipe.first_indexed_seed + recipe.indexed_studies)
     build_demo_index(encoder, TextTower(packages.encoder / "text"), packages.index, indexed)
     if not (where.lm / "model.safetensors").exists():
-        train_lm(where.lm)
+        train_lm(where.lm, language)
     _replace(where.lm, packages.lm)
-    train_adapter(packages.adapter, where.encoder / "features", base=str(packages.lm))
+    train_adapter(packages.adapter, where.encoder / "features", adapter, base=str(packages.lm))
 
 
 def train_demo_encoder(recipe: Recipe, where: Stages, out: Path, start: Path | None = None) -> Encoder:
