@@ -50,7 +50,7 @@ MEASURED = 350  # studies whose statistics stand for the training distribution: 
 class Recipe:
     """Sizes of the demo training; those of the shipped weights stand in their card. Steps or minutes, whichever is over first."""
 
-    training_studies: int = 2040  # each with its mirror image
+    training_studies: int = 3000  # each with its mirror image
     calibration_studies: int = 800  # of which at least eight are positive for each diagnosis
     indexed_studies: int = 304
     first_training_seed: int = 1_000_000
