@@ -12,7 +12,6 @@ import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
-from functools import wraps
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -28,7 +27,10 @@ from assistant.site import Site
 Screen = tuple[Any, ...]  # values for several components at once
 R = TypeVar("R")
 
-UNCHANGED: Screen = (gr.skip(),) * 9  # for the components that show a study
+# The last word of a handler that a newer one has overtaken. Gradio sends None for every output of a generator that said nothing, and what a
+# generator said last once more when it ends: without it the newer one's screen would be wiped.
+UNCHANGED = gr.skip()
+STUDY = 9  # components that show a study
 
 POLL = 0.15  # seconds between looks at a job
 BEAT_LATE = 10.0  # seconds without a sign of life after which the page says so
@@ -186,22 +188,6 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
     return page, look()
 
 
-def quietly_ending(handler: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-    """A handler that tells over time, and whose last word changes nothing.
-
-    Gradio sends a generator's last word once more when it ends, and `None` for every output of one that said nothing: a handler
-    overtaken by a newer one would wipe what that has shown.
-    """
-
-    @wraps(handler)
-    async def told(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
-        async for values in handler(*arguments, **named):
-            yield values
-        yield gr.skip()
-
-    return told
-
-
 class Handlers:
     """What the page's events call; holds the site's database and nothing of any visitor."""
 
@@ -212,7 +198,6 @@ class Handlers:
 
     # Choosing and showing
 
-    @quietly_ending
     async def arrive(self, request: gr.Request) -> AsyncIterator[Screen]:
         """The page opens or is reloaded: the study looked at last, else the first on the shelf."""
         visitor = self._visitor(request)
@@ -223,19 +208,16 @@ class Handlers:
         async for screen in self._shown(visitor, first, request):
             yield screen
 
-    @quietly_ending
     async def show(self, chosen: str | None, request: gr.Request) -> AsyncIterator[Screen]:
         """Another study is chosen."""
         async for screen in self._shown(self._visitor(request), chosen, request, in_list=True):
             yield screen
 
-    @quietly_ending
     async def uploaded(self, event: gr.EventData, request: gr.Request) -> AsyncIterator[Screen]:
         """An upload is complete."""
         async for screen in self._shown(self._visitor(request), str(event.study), request):
             yield screen
 
-    @quietly_ending
     async def pick(self, listed: str | None, request: gr.Request) -> AsyncIterator[Screen]:
         """A study under the studies root is asked for."""
         visitor = self._visitor(request)
@@ -244,7 +226,7 @@ class Handlers:
                 raise UsageError("Choose a study from the list, or type its path below the studies folder.")
             path = await self._do_plain(self._site.inside_root, listed)
         except UsageError as error:
-            yield (*UNCHANGED, str(error))
+            yield (*[UNCHANGED] * STUDY, str(error))
             return
         label = str(path.relative_to(self._site.studies_root)) if self._site.studies_root else listed
         id = await self._do(lambda database: studies.add(database, visitor=visitor, origin="root", label=label, path=str(path)))
@@ -253,12 +235,11 @@ class Handlers:
         async for screen in self._shown(visitor, id, request):
             yield (*screen, "")
 
-    @quietly_ending
     async def remove(self, id: str | None, request: gr.Request) -> AsyncIterator[Screen]:
         """The visitor's own study goes, with everything made of it."""
         visitor = self._visitor(request)
         if not id or not await self._do(studies.remove, visitor, id):
-            yield (*UNCHANGED, "Demo studies belong to everyone and stay.")
+            yield (*[UNCHANGED] * STUDY, "Demo studies belong to everyone and stay.")
             return
         for folder in (self._site.uploads(id), self._site.volumes(id)):
             await self._do_plain(lambda where=folder: shutil.rmtree(where, ignore_errors=True))
@@ -295,6 +276,7 @@ class Handlers:
             picture = viewer.message_value(id, seen.label, "waiting", READING)
             yield id, chosen, picture, "", None, draft.empty(READING), [], gr.skip(), gr.skip()
             await asyncio.sleep(2 * POLL)
+        yield (UNCHANGED,) * STUDY
 
     # The draft
 
@@ -308,7 +290,6 @@ class Handlers:
                 await self._do(studies.note, visitor, "draft", id)
         return await self._turn(request, "draft")
 
-    @quietly_ending
     async def follow_draft(self, id: str | None, turn: float, request: gr.Request) -> AsyncIterator[Screen]:
         """Tells the newest draft of the study until it ends."""
         visitor = self._visitor(request)
@@ -325,6 +306,7 @@ class Handlers:
             progress = progress.after(events)
             now = draft.render(progress, job, await self._models())
             if not await self._is_turn(request, "draft", turn):
+                yield UNCHANGED
                 return
             if now != last or job.state.ended:
                 last = now
@@ -369,7 +351,6 @@ class Handlers:
             await self._do(chat.ask_again, visitor, str(id), int(position), question)
         return await self._turn(request, "chat")
 
-    @quietly_ending
     async def follow_chat(self, id: str | None, turn: float, request: gr.Request) -> AsyncIterator[Screen]:
         """Tells the chat until its last answer is complete."""
         visitor = self._visitor(request)
@@ -381,6 +362,7 @@ class Handlers:
             running = await self._do(chat.running, visitor, str(id))
             now = await self._do(chat.shown, visitor, str(id))
             if not await self._is_turn(request, "chat", turn):
+                yield UNCHANGED
                 return
             if now != last or running is None:
                 last = now
@@ -408,11 +390,11 @@ class Handlers:
         """The cited case goes."""
         await self._turn(request, "case")
 
-    @quietly_ending
     async def follow_case(self, cited: tuple[str, str, float] | None, request: gr.Request) -> AsyncIterator[Any]:
         """A cited case beside the study: key pictures at once, the full study when the worker has made it again."""
         visitor = self._visitor(request)
         if cited is None:
+            yield UNCHANGED
             return
         id, tag, turn = cited[0], cited[1][:8], cited[2]
         kept = await self._do_plain(lambda: _kept_case(self._site, id))
@@ -430,8 +412,7 @@ class Handlers:
             note = "" if ended.state is State.DONE else "key pictures only: the full study could not be made"
             again = await self._do_plain(lambda: _kept_case(self._site, id))
             series = again[1] if again else None
-        if await self._is_turn(request, "case", turn):
-            yield viewer.case_value(case, tag, series, note)
+        yield viewer.case_value(case, tag, series, note) if await self._is_turn(request, "case", turn) else UNCHANGED
 
     # What every handler needs
 

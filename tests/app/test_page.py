@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
 
-from assistant.app.page import quietly_ending
-
-
-async def overtaken() -> AsyncIterator[tuple[str, str]]:
-    """Says nothing, as one that is not needed any more."""
-    for _ in ():
-        yield "a", "b"
-
-
-async def telling() -> AsyncIterator[tuple[str, str]]:
-    yield "a", "b"
+from assistant import jobs
+from assistant.app.page import UNCHANGED, Handlers
+from assistant.jobs import State
 
 
 def last_word(handler: Callable[[], AsyncIterator[Any]]) -> list[Any]:
@@ -38,10 +31,52 @@ def last_word(handler: Callable[[], AsyncIterator[Any]]) -> list[Any]:
     return asyncio.run(to_its_end())
 
 
-@pytest.mark.parametrize("handler", [overtaken, telling])
-def test_a_handlers_end_changes_nothing(handler: Callable[[], AsyncIterator[Any]]) -> None:
-    assert last_word(quietly_ending(handler)) == [gr.skip(), gr.skip()]
+def test_a_silent_end_wipes_what_a_newer_handler_has_shown() -> None:
+    """Why every handler that is overtaken says `UNCHANGED`."""
+
+    async def silent() -> AsyncIterator[tuple[str, str]]:
+        for _ in ():
+            yield "a", "b"
+
+    async def telling() -> AsyncIterator[Any]:
+        yield "a", "b"
+        yield UNCHANGED
+
+    assert last_word(silent) == [None, None]
+    assert last_word(telling) == [gr.skip(), gr.skip()]
 
 
-def test_without_it_the_end_wipes_what_a_newer_handler_has_shown() -> None:
-    assert last_word(overtaken) == [None, None]
+class Overtaken(Handlers):
+    """A newer turn has begun whenever one looks."""
+
+    def __init__(self) -> None:
+        pass
+
+    def _visitor(self, *_: Any) -> str:
+        return "visitor"
+
+    async def _turn(self, *_: Any) -> float:
+        return 1.0
+
+    async def _is_turn(self, *_: Any) -> bool:
+        return False
+
+    async def _models(self) -> str:
+        return "ready"
+
+    async def _do(self, act: Callable[..., Any], *_: Any) -> Any:
+        if act is jobs.look:
+            return SimpleNamespace(state=State.RUNNING, message=None), []
+        return SimpleNamespace(id="job")
+
+
+@pytest.mark.parametrize(
+    ("handler", "arguments", "outputs"),
+    [("show", ("study",), 9), ("follow_draft", ("study", 0.0), 4), ("follow_chat", ("study", 0.0), 2), ("follow_case", (None,), 1)],
+)
+def test_a_handler_that_is_overtaken_changes_nothing(handler: str, arguments: tuple[Any, ...], outputs: int) -> None:
+    async def said() -> list[Any]:
+        return [words async for words in getattr(Overtaken(), handler)(*arguments, None)]
+
+    *_, last = asyncio.run(said())
+    assert last in (UNCHANGED, (UNCHANGED,) * outputs)
