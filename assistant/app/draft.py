@@ -100,10 +100,10 @@ def render(progress: Progress, job: Job, models: str) -> str:
     if progress.result is not None:
         return _finished(progress.result)
     parts = [_state_of(progress, job, models)]
-    if progress.reasoning:
-        last = progress.reasoning.strip().splitlines()[-1]
-        parts.append(f'<p class="live">{_tagged(last, progress.links)}</p>' if job.state is State.RUNNING and not progress.answer else "")
-        parts.append(_reasoning(progress.reasoning.strip().splitlines(), progress.links))
+    if lines := progress.reasoning.strip().splitlines():  # the first token may be a line's end
+        live = f'<p class="live">{_tagged(lines[-1], progress.links)}</p>'
+        parts.append(live if job.state is State.RUNNING and not progress.answer else "")
+        parts.append(_reasoning(lines, progress.links))
     parts.append(_written_so_far(progress))
     return "".join(parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,11 @@ def test_the_plain_text_has_fixed_headers_no_tags_and_marks_what_to_check() -> N
     assert "IMPRESSION:\nGlioma.\n" in text
     assert "[L:" not in text
     assert text.rstrip().endswith("Must be reviewed by a radiologist.")
+
+
+def test_a_line_end_before_the_first_word_is_nothing_to_show() -> None:
+    assert 'class="live"' not in render(replace(told(), reasoning="\n"), job(), "ready")
+    assert "1. It is bright." in render(replace(told(), reasoning="\n1. It is bright."), job(), "ready")
 
 
 def test_an_end_without_a_draft_is_a_sentence() -> None:
