@@ -19,10 +19,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 def build_text_tower(texts: Iterable[str], width: int, *, vocabulary: int = 2000) -> SentenceTransformer:
     """A new tower whose sentence embeddings are unit vectors of `width`; its WordPiece vocabulary is learned from `texts`."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=SPECIAL, show_progress=False))
+    tokenizer = _word_pieces(list(texts), vocabulary)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", tokenizer.token_to_id("[CLS]")), ("[SEP]", tokenizer.token_to_id("[SEP]"))]
     )
@@ -53,6 +50,30 @@ def build_text_tower(texts: Iterable[str], width: int, *, vocabulary: int = 2000
     return SentenceTransformer(
         modules=[words, Pooling(size, "mean"), Dense(size, width, activation_function=nn.Identity()), Normalize()], device="cpu"
     )
+
+
+def _word_pieces(texts: list[str], vocabulary: int) -> Tokenizer:
+    """WordPiece learned from the texts, the same at every call.
+
+    The trainer numbers what begins with `##` as it meets it, in an order that differs from run to run, and breaks ties by number: a killed
+    training would go on with other words. So these are numbered beforehand.
+    """
+    normal = normalizers.BertNormalizer(lowercase=True)
+    within = [f"##{character}" for character in sorted(set("".join(map(normal.normalize_str, texts)))) if not character.isspace()]
+    learned = _wordpiece({}, normal)
+    learned.train_from_iterator(
+        texts, trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=[*SPECIAL, *within], show_progress=False)
+    )
+    tokenizer = _wordpiece(learned.get_vocab(), normal)
+    tokenizer.add_special_tokens(SPECIAL)
+    return tokenizer
+
+
+def _wordpiece(vocabulary: dict[str, int], normal: normalizers.Normalizer) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normal
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
 
 
 def load_text_tower(folder: Path) -> SentenceTransformer:
