@@ -82,5 +82,8 @@ def load_text_tower(folder: Path) -> SentenceTransformer:
 
 
 def save_text_tower(tower: SentenceTransformer, folder: Path) -> None:
-    """Write the tower as a SentenceTransformer directory (safetensors)."""
+    """Write the tower as a SentenceTransformer directory (safetensors); the same files whether it has been used or not."""
+    tokenizer = tower.tokenizer.backend_tokenizer
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     tower.save(str(folder), create_model_card=False, safe_serialization=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+from torch.testing import assert_close
 
 from encoder.encoder import Encoder
 from index.store import CaseIndex
@@ -57,12 +58,20 @@ def test_the_whole_chain_killed_twice_ends_as_one_that_was_not(tmp_path: Path) -
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "what was made is not made again"
     assert chain(killed).wait() == 0
     assert chain(whole).wait() == 0
+    ends_alike(killed, whole)
+
+
+def ends_alike(killed: Path, whole: Path) -> None:
+    """What is drawn and learned before the encoder is the same to the bit; from there on, up to the order in which sums are taken."""
+    for kind in ("shards-*/*.safetensors", "tokenizer-*/tokenizer.safetensors", "lm-*/model.safetensors"):
+        made, same = (sorted(folder.glob(kind)) for folder in (killed, whole))
+        assert [path.name for path in made] == [path.name for path in same]
+        assert all(one.read_bytes() == other.read_bytes() for one, other in zip(made, same, strict=True)), kind
+    words = [(folder / "out" / "encoder" / "text" / "tokenizer.json").read_bytes() for folder in (killed, whole)]
+    assert words[0] == words[1]
+    for part in ("encoder/model.safetensors", "encoder/text/model.safetensors", "adapter/adapter_model.safetensors"):
+        tensors, others = (load_file(folder / "out" / part) for folder in (killed, whole))
+        assert_close({n: t.float() for n, t in tensors.items()}, {n: t.float() for n, t in others.items()}, rtol=0, atol=2e-3, msg=part)
     one, other = (Encoder.read(folder / "out" / "encoder") for folder in (killed, whole))
-    assert one.card == other.card
-    assert one.hash == other.hash
-    for part in ("encoder/model.safetensors", "lm/model.safetensors", "adapter/adapter_model.safetensors"):
-        tensors, same = (load_file(folder / "out" / part) for folder in (killed, whole))
-        assert tensors.keys() == same.keys()
-        assert all(tensors[name].equal(same[name]) for name in tensors), part
-    first, second = (CaseIndex.open(folder / "out" / "index") for folder in (killed, whole))
-    assert len(first) == len(second) == 10
+    assert one.trained_heads == other.trained_heads
+    assert len(CaseIndex.open(killed / "out" / "index")) == len(CaseIndex.open(whole / "out" / "index")) == 10
