@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,12 @@ import pytest
 from assistant import jobs
 from assistant.app.page import UNCHANGED, Handlers
 from assistant.jobs import State
+
+
+def finished(work: Callable[[], Coroutine[Any, Any, list[Any]]]) -> list[Any]:
+    """In a thread of its own: where the browser tests have begun, this one has a running loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(work())).result()
 
 
 def last_word(handler: Callable[[], AsyncIterator[Any]]) -> list[Any]:
@@ -28,7 +35,7 @@ def last_word(handler: Callable[[], AsyncIterator[Any]]) -> list[Any]:
                 return list(told["data"])
             iterator = told["iterator"]
 
-    return asyncio.run(to_its_end())
+    return finished(to_its_end)
 
 
 def test_a_silent_end_wipes_what_a_newer_handler_has_shown() -> None:
@@ -78,5 +85,5 @@ def test_a_handler_that_is_overtaken_changes_nothing(handler: str, arguments: tu
     async def said() -> list[Any]:
         return [words async for words in getattr(Overtaken(), handler)(*arguments, None)]
 
-    *_, last = asyncio.run(said())
+    *_, last = finished(said)
     assert last in (UNCHANGED, (UNCHANGED,) * outputs)
