@@ -120,12 +120,12 @@ def _head(evidence: Evidence) -> tuple[Priority, str]:
     known.sort(key=lambda pair: LEVELS.index(pair[0]))
     chances = [chance for _, chance in known]
     place = middle(chances)
-    level, reached = known[place][0], sum(chances[place:]) / sum(chances)
+    level = known[place][0]
     if not evidence.features.priority_calibrated:
         return level, f"priority head: {level.value} (not calibrated)"
-    if level is Priority.NONE:
-        return level, f"priority head: {level.value} with probability {chances[place] / sum(chances):.2f}"
-    return level, f"priority head: {level.value}{' or higher' * (place < len(known) - 1)} with probability {reached:.2f}"
+    last = place + 1 if level is Priority.NONE else len(known)  # "none or higher" would say nothing
+    higher = " or higher" if last > place + 1 else ""
+    return level, f"priority head: {level.value}{higher} with probability {sum(chances[place:last]) / sum(chances):.2f}"
 
 
 def middle(chances: Sequence[float]) -> int:

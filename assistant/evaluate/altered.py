@@ -14,7 +14,7 @@ from encoder.study import Series, Study, Weighting
 NAMELESS = "unk"  # what training put where a name was dropped (PRIMA.md 8)
 NOISE = 300.0  # scale of the noise: one for all studies, for nothing of the image may be left
 ALONE = (Weighting.T1, Weighting.T2, Weighting.FLAIR, Weighting.DWI, Weighting.T1_POST)
-WIDER = (1.25, 1.5)
+WIDER = (1.25, 1.5)  # fields of view, beside the study's own
 
 
 def noise(study: Study) -> Study:
