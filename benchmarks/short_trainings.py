@@ -92,9 +92,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--picture", type=Path, default=None, help="where the curve over the sizes is drawn")
     given = parser.parse_args()
-    encoder = Encoder.read(given.encoder or demo.Packages.below(None).encoder)
+    begun = given.encoder or demo.Packages.below(None).encoder
+    encoder = Encoder.read(begun)
     recipe, config, device = demo.Recipe(), preset("tiny"), fastest()
-    where = demo.stages(recipe, given.root, given.encoder)
+    where = demo.stages(recipe, given.root, begun)
     most = -(-max([*given.sizes, given.studies * 2]) // SHARD) * SHARD
     most = min(most, recipe.training_studies)
     training = make_shards(where.shards, recipe.first_training_seed, most, config, mirrored=True)

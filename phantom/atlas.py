@@ -72,7 +72,7 @@ class Grid:
 
     def at(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Trilinear values (n, map) at points (n, 3) as (x, y, z) in LPS mm; the border's value outside."""
-        top = torch.tensor([n - 1.001 for n in self.shape[::-1]])
+        top = torch.tensor([n - 1.001 for n in self.shape[::-1]], dtype=torch.float32)  # the default may be another while a model is loaded
         index = (torch.from_numpy(points) - torch.from_numpy(self.lower[::-1].copy())) / self.spacing
         index = torch.minimum(index.clamp_min(0), top)
         first = index.to(torch.int32)

@@ -10,9 +10,11 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+import torch
 from made_phantoms import every_sequence
 
 import phantom
+from phantom import atlas
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,21 @@ def test_one_seed_gives_the_same_bytes(drawn: phantom.Phantom, written: Path, tm
     assert files == sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
     for name in files:
         assert (written / name).read_bytes() == (again / name).read_bytes(), name
+
+
+def test_a_model_loading_beside_it_changes_nothing(drawn: phantom.Phantom) -> None:
+    """While transformers loads half-precision weights in one thread, new tensors of every thread are of half precision."""
+    far = np.full((1, 3), 1e4, np.float32)
+    alone, border = phantom.render(drawn), atlas.load().channels.at(far)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float16)
+    try:
+        beside, border_beside = phantom.render(drawn), atlas.load().channels.at(far)
+    finally:
+        torch.set_default_dtype(before)
+    np.testing.assert_array_equal(border_beside, border)
+    for one, other in zip(alone, beside, strict=True):
+        np.testing.assert_array_equal(one.voxels, other.voxels)
 
 
 def test_truth_names_masks_that_are_there(written: Path) -> None:
