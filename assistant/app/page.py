@@ -12,7 +12,9 @@ import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import gradio as gr
 
@@ -21,7 +23,7 @@ from assistant.app import chat, draft, study, viewer
 from assistant.app.assets import address
 from assistant.database import Database
 from assistant.errors import UsageError
-from assistant.jobs import Kind, State
+from assistant.jobs import Job, Kind, State
 from assistant.site import Site
 
 Screen = tuple[Any, ...]  # values for several components at once
@@ -89,9 +91,9 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
     handlers = Handlers(site, database, cookie)
     with gr.Blocks(title="Prima reporting assistant", fill_width=True, analytics_enabled=False) as page:
         study_id = gr.State(None)
-        draft_turn = gr.State(0.0)  # a new number sets the follower of the draft going; likewise below
-        chat_turn = gr.State(0.0)
-        case_turn = gr.State(None)
+        draft_call = gr.State(0.0)  # a new number sets the follower of the draft going; likewise below
+        chat_call = gr.State(0.0)
+        case_call = gr.State(None)
         head = gr.HTML(
             value=None,
             elem_id="head",
@@ -155,14 +157,15 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
                     remove = gr.Button("Remove the open study and its chat from this site", elem_id="remove", size="sm")
 
         # A follower tells until its job ends or a newer turn begins in the tab. Gradio's own `cancels` proved unreliable for this:
-        # a draft of one study could go on appearing beside another.
+        # a draft of one study could go on appearing beside another. So did a turn handed on in a state: Gradio may call one
+        # handler twice for one click, and what the older call says may arrive last.
         free: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
         many: dict[str, Any] = {"trigger_mode": "multiple", **free}
-        draft_turn.change(handlers.follow_draft, [study_id, draft_turn], [report, write, stop, copy], **many)
-        chat_turn.change(handlers.follow_chat, [study_id, chat_turn], [talk, hush], **many)
-        case_turn.change(handlers.follow_case, [case_turn], [case], **many)
+        draft_call.change(handlers.follow_draft, [study_id], [report, write, stop, copy], **many)
+        chat_call.change(handlers.follow_chat, [study_id], [talk, hush], **many)
+        case_call.change(handlers.follow_case, [case_call], [case], **many)
 
-        screen = [study_id, chooser, images, intake, case, report, talk, draft_turn, chat_turn]
+        screen = [study_id, chooser, images, intake, case, report, talk, draft_call, chat_call]
         page.load(handlers.arrive, None, screen, **free)
         chooser.input(handlers.show, [chooser], screen, **many)
         chooser.focus(handlers.offer, None, [chooser], **free)
@@ -170,19 +173,19 @@ def build_page(site: Site, database: Database, cookie: str) -> tuple[gr.Blocks, 
         pick.click(handlers.pick, [listed], [*screen, trouble], **many)
         remove.click(handlers.remove, [study_id], [*screen, trouble], **free)
 
-        write.click(handlers.write, [study_id], [draft_turn], **free)
+        write.click(handlers.write, [study_id], [draft_call], **free)
         stop.click(handlers.stop_draft, [study_id], None, **free)
         copy.click(None, None, None, js=draft.COPY)
 
         # What changes a chat happens in the order in which it was asked for: an answer must not come after the Clear that followed it.
         ordered: dict[str, Any] = {**free, "concurrency_limit": 1, "concurrency_id": "chat"}
-        gr.on([send.click, question.submit], handlers.ask, [study_id, question], [question, chat_turn], **ordered)
-        talk.retry(handlers.retry, [study_id], [chat_turn], **ordered)
-        talk.edit(handlers.edit, [study_id], [chat_turn], **ordered)
-        talk.clear(handlers.clear, [study_id], [chat_turn], **ordered)
+        gr.on([send.click, question.submit], handlers.ask, [study_id, question], [question, chat_call], **ordered)
+        talk.retry(handlers.retry, [study_id], [chat_call], **ordered)
+        talk.edit(handlers.edit, [study_id], [chat_call], **ordered)
+        talk.clear(handlers.clear, [study_id], [chat_call], **ordered)
         hush.click(handlers.stop_chat, [study_id], None, **free)
 
-        head.cite(handlers.cite, None, [case_turn], **many)
+        head.cite(handlers.cite, None, [case_call], **many)
         case.close(handlers.close_case, None, [case], **free)
     page.queue(default_concurrency_limit=16, max_size=256, api_open=False)
     return page, look()
@@ -195,6 +198,7 @@ class Handlers:
         self._site = site
         self._database = database
         self._cookie = cookie
+        self._tabs: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of tabs in which somebody tells right now
 
     # Choosing and showing
 
@@ -257,26 +261,29 @@ class Handlers:
         in_list: the list shows it already, and may show the next choice by the time this is told.
         """
         turn = await self._turn(request, "screen", "draft", "chat", "case")
-        while await self._is_turn(request, "screen", turn):
-            seen = await self._do(studies.see, visitor, id)
-            choices = study.choices(await self._do(studies.shelf, visitor))
-            chosen = gr.update(choices=choices) if in_list else gr.update(choices=choices, value=id)
-            if seen is not None and seen.state == "ready":
-                await self._do(studies.choose, visitor, seen.id)
-                picture = viewer.study_value(seen.id, seen.label, study.context_line(seen.intake), seen.intake["series"])
-                intake = study.intake_html(seen.intake)
-                messages = await self._do(chat.shown, visitor, seen.id)
-                yield seen.id, chosen, picture, intake, None, gr.skip(), messages, turn, turn
-                return
-            if seen is None or seen.state == "failed":
-                message = WELCOME if seen is None else seen.message or "This study could not be read. Send it again."
-                picture = viewer.message_value(id, "", "empty" if seen is None else "failed", message)
-                yield None, gr.update(choices=choices, value=None), picture, "", None, draft.empty(WELCOME), [], turn, turn
-                return
-            picture = viewer.message_value(id, seen.label, "waiting", READING)
-            yield id, chosen, picture, "", None, draft.empty(READING), [], gr.skip(), gr.skip()
+        while True:
+            async with self._telling(request, "screen", turn) as mine:
+                if not mine:
+                    yield (UNCHANGED,) * STUDY
+                    return
+                seen = await self._do(studies.see, visitor, id)
+                choices = study.choices(await self._do(studies.shelf, visitor))
+                chosen = gr.update(choices=choices) if in_list else gr.update(choices=choices, value=id)
+                if seen is not None and seen.state == "ready":
+                    await self._do(studies.choose, visitor, seen.id)
+                    picture = viewer.study_value(seen.id, seen.label, study.context_line(seen.intake), seen.intake["series"])
+                    intake = study.intake_html(seen.intake)
+                    messages = await self._do(chat.shown, visitor, seen.id)
+                    yield seen.id, chosen, picture, intake, None, gr.skip(), messages, turn, turn
+                    return
+                if seen is None or seen.state == "failed":
+                    message = WELCOME if seen is None else seen.message or "This study could not be read. Send it again."
+                    picture = viewer.message_value(id, "", "empty" if seen is None else "failed", message)
+                    yield None, gr.update(choices=choices, value=None), picture, "", None, draft.empty(WELCOME), [], turn, turn
+                    return
+                picture = viewer.message_value(id, seen.label, "waiting", READING)
+                yield id, chosen, picture, "", None, draft.empty(READING), [], gr.skip(), gr.skip()
             await asyncio.sleep(2 * POLL)
-        yield (UNCHANGED,) * STUDY
 
     # The draft
 
@@ -284,43 +291,47 @@ class Handlers:
         """A draft is asked for; one already under way is followed instead of begun twice."""
         visitor = self._visitor(request)
         if await self._do(studies.see, visitor, id) is not None:
-            job = await self._do(lambda database: jobs.latest(database, Kind.DRAFT, study=str(id), visitor=visitor))
+            job = await self._newest_draft(visitor, id)
             if job is None or job.state.ended:
                 await self._do(lambda database: jobs.enqueue(database, Kind.DRAFT, study=id, visitor=visitor))
                 await self._do(studies.note, visitor, "draft", id)
         return await self._turn(request, "draft")
 
-    async def follow_draft(self, id: str | None, turn: float, request: gr.Request) -> AsyncIterator[Screen]:
+    async def follow_draft(self, id: str | None, request: gr.Request) -> AsyncIterator[Screen]:
         """Tells the newest draft of the study until it ends."""
-        visitor = self._visitor(request)
-        if await self._do(studies.see, visitor, id) is None:
-            yield draft.empty(WELCOME), *_buttons(write=False)
-            return
-        newest = await self._do(lambda database: jobs.latest(database, Kind.DRAFT, study=str(id), visitor=visitor))
-        if newest is None:
-            yield draft.empty(), *_buttons(write=True)
-            return
-        progress, last = draft.Progress(), ""
+        visitor, turn = self._visitor(request), await self._turn(request, "draft")
+        newest, progress, last = None, draft.Progress(), ""
         while True:
-            job, events = await self._do(jobs.look, newest.id, progress.seen)
-            progress = progress.after(events)
-            now = draft.render(progress, job, await self._models())
-            if not await self._is_turn(request, "draft", turn):
-                yield UNCHANGED
-                return
-            if now != last or job.state.ended:
-                last = now
-                yield now, *_buttons(write=job.state.ended, stop=not job.state.ended, copy=progress.result is not None)
-            if job.state.ended:
-                return
+            async with self._telling(request, "draft", turn) as mine:
+                if not mine:
+                    yield UNCHANGED
+                    return
+                if await self._do(studies.see, visitor, id) is None:
+                    yield draft.empty(WELCOME), *_buttons(write=False)
+                    return
+                newest = newest or await self._newest_draft(visitor, id)
+                if newest is None:
+                    yield draft.empty(), *_buttons(write=True)
+                    return
+                job, events = await self._do(jobs.look, newest.id, progress.seen)
+                progress = progress.after(events)
+                now = draft.render(progress, job, await self._models())
+                if now != last or job.state.ended:
+                    last = now
+                    yield now, *_buttons(write=job.state.ended, stop=not job.state.ended, copy=progress.result is not None)
+                if job.state.ended:
+                    return
             await asyncio.sleep(POLL)
 
     async def stop_draft(self, id: str | None, request: gr.Request) -> None:
         """Asks the worker to stop writing."""
         visitor = self._visitor(request)
-        job = await self._do(lambda database: jobs.latest(database, Kind.DRAFT, study=str(id), visitor=visitor))
+        job = await self._newest_draft(visitor, id)
         if job is not None and not job.state.ended:
             await self._do(jobs.stop, job.id)
+
+    async def _newest_draft(self, visitor: str, id: str | None) -> Job | None:
+        return await self._do(lambda database: jobs.latest(database, Kind.DRAFT, study=str(id), visitor=visitor))
 
     # The chat
 
@@ -351,24 +362,25 @@ class Handlers:
             await self._do(chat.ask_again, visitor, str(id), int(position), question)
         return await self._turn(request, "chat")
 
-    async def follow_chat(self, id: str | None, turn: float, request: gr.Request) -> AsyncIterator[Screen]:
+    async def follow_chat(self, id: str | None, request: gr.Request) -> AsyncIterator[Screen]:
         """Tells the chat until its last answer is complete."""
-        visitor = self._visitor(request)
-        if await self._do(studies.see, visitor, id) is None:
-            yield [], gr.update(interactive=False)
-            return
+        visitor, turn = self._visitor(request), await self._turn(request, "chat")
         last: list[dict[str, Any]] | None = None
         while True:
-            running = await self._do(chat.running, visitor, str(id))
-            now = await self._do(chat.shown, visitor, str(id))
-            if not await self._is_turn(request, "chat", turn):
-                yield UNCHANGED
-                return
-            if now != last or running is None:
-                last = now
-                yield now, gr.update(interactive=running is not None)
-            if running is None:
-                return
+            async with self._telling(request, "chat", turn) as mine:
+                if not mine:
+                    yield UNCHANGED
+                    return
+                if await self._do(studies.see, visitor, id) is None:
+                    yield [], gr.update(interactive=False)
+                    return
+                running = await self._do(chat.running, visitor, str(id))
+                now = await self._do(chat.shown, visitor, str(id))
+                if now != last or running is None:
+                    last = now
+                    yield now, gr.update(interactive=running is not None)
+                if running is None:
+                    return
             await asyncio.sleep(POLL)
 
     async def clear(self, id: str | None, request: gr.Request) -> float:
@@ -397,22 +409,27 @@ class Handlers:
             yield UNCHANGED
             return
         id, tag, turn = cited[0], cited[1][:8], cited[2]
-        kept = await self._do_plain(lambda: _kept_case(self._site, id))
-        if kept is None:
-            gone = viewer.message_value(None, tag, "failed", "This case is not kept here any more. Draft the report again.")
-            yield {**gone, "closable": True}
-            return
-        case, series = kept
-        note = "" if series or case["source"] else "key pictures only"
-        if series is None and case["source"]:
+        async with self._telling(request, "case", turn) as mine:
+            if not mine:
+                yield UNCHANGED
+                return
+            kept = await self._do_plain(lambda: _kept_case(self._site, id))
+            if kept is None:
+                gone = viewer.message_value(None, tag, "failed", "This case is not kept here any more. Draft the report again.")
+                yield {**gone, "closable": True}
+                return
+            case, series = kept
+            if series or not case["source"]:
+                yield viewer.case_value(case, tag, series, "" if series else "key pictures only")
+                return
             yield viewer.case_value(case, tag, None, "loading the full study …")
-            job = await self._do(lambda database: jobs.enqueue(database, Kind.CASE, study=None, visitor=visitor, payload={"case": id}))
-            while not (ended := (await self._do(jobs.look, job))[0]).state.ended:
-                await asyncio.sleep(POLL)
-            note = "" if ended.state is State.DONE else "key pictures only: the full study could not be made"
-            again = await self._do_plain(lambda: _kept_case(self._site, id))
-            series = again[1] if again else None
-        yield viewer.case_value(case, tag, series, note) if await self._is_turn(request, "case", turn) else UNCHANGED
+        job = await self._do(lambda database: jobs.enqueue(database, Kind.CASE, study=None, visitor=visitor, payload={"case": id}))
+        while not (ended := (await self._do(jobs.look, job))[0]).state.ended:
+            await asyncio.sleep(POLL)
+        note = "" if ended.state is State.DONE else "key pictures only: the full study could not be made"
+        again = await self._do_plain(lambda: _kept_case(self._site, id))
+        async with self._telling(request, "case", turn) as mine:
+            yield viewer.case_value(case, tag, again[1] if again else None, note) if mine else UNCHANGED
 
     # What every handler needs
 
@@ -423,10 +440,20 @@ class Handlers:
         return visitor
 
     async def _turn(self, request: gr.Request, *kinds: str) -> float:
-        return await self._do(studies.begin_turn, str(request.session_hash), *kinds)
+        async with self._tab(request):
+            return await self._do(studies.begin_turn, str(request.session_hash), *kinds)
 
-    async def _is_turn(self, request: gr.Request, kind: str, turn: float) -> bool:
-        return await self._do(studies.is_turn, str(request.session_hash), kind, turn)
+    @asynccontextmanager
+    async def _telling(self, request: gr.Request, kind: str, turn: float) -> AsyncIterator[bool]:
+        """Whether the turn is still the newest of its kind; nothing else is told in the tab before this is on its way.
+
+        What is yielded inside: Gradio calls a generator again, or sees it end, once what it said last stands in the tab's queue.
+        """
+        async with self._tab(request):
+            yield await self._do(studies.is_turn, str(request.session_hash), kind, turn)
+
+    def _tab(self, request: gr.Request) -> asyncio.Lock:
+        return self._tabs.setdefault(str(request.session_hash), asyncio.Lock())
 
     async def _models(self) -> str:
         sign = await self._do(studies.worker_sign)
