@@ -127,9 +127,11 @@ def test_no_image_is_read_twice_and_a_finished_run_gives_the_same_weights(hospit
 
     monkeypatch.setattr(cache, "cut_study", refuse)
     for stage in STAGES:
-        train(hospital, stage)
+        train(hospital, stage, "--licence", "the hospital's own")
     assert open_released(hospital / "work" / "prima").digest == before
     assert beside.exists()
+    for said in ("card.json", "prima.json"):
+        assert "the hospital's own" in (hospital / "work" / "prima" / said).read_text(), "a licence may be named afterwards"
 
 
 def test_training_can_begin_with_weights_that_are_there(hospital: Path) -> None:

@@ -323,7 +323,7 @@ def _release(
 ) -> None:
     """A folder in the form of converted weights (encoder/released.py), in place of earlier weights.
 
-    Weights that are the same stay, and with them the calibration that may have been put beside them.
+    What was put beside weights that are the same, a calibration say, stays beside them.
     """
     from encoder.released import HEADS, TOWERS, save_released
 
@@ -332,9 +332,10 @@ def _release(
     fresh = out.with_name(f".{out.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     digest = save_released(fresh, config, files, groups, card.provenance(), also)
-    if _holds(out, digest):
-        shutil.rmtree(fresh)
-        return
+    for beside in out.iterdir() if _holds(out, digest) else ():
+        if not (fresh / beside.name).exists():
+            copy = shutil.copytree if beside.is_dir() else shutil.copy2
+            copy(beside, fresh / beside.name)
     shutil.rmtree(out, ignore_errors=True)
     os.replace(fresh, out)
 
