@@ -10,11 +10,16 @@ from numpy.typing import NDArray
 
 from phantom import anatomy, atlas
 from phantom.atlas import Grid
-from phantom.shape import Mass, Point, Shape, Surroundings
+from phantom.shape import Floats, Mass, Point, Shape, Surroundings
 from phantom.signal import Weighting
 
 ALL = (Weighting.T1, Weighting.T2, Weighting.FLAIR, Weighting.DWI, Weighting.ADC, Weighting.SWI, Weighting.T1_POST)
 FLUID = (Weighting.T2, Weighting.FLAIR)
+BRAIN = ("grey", "white", "deep grey")
+INSIDE = (*BRAIN, "csf", "gland", "dura", "vessel")
+INSIDE_MASK = 0.4  # share of a point from which it belongs to a lesion's mask
+_TURNS = [(turn, tilt) for turn in np.arange(12) * np.pi / 12 for tilt in np.arange(12) * np.pi / 12]
+DIRECTIONS = np.array([(np.cos(a) * np.sin(b), np.sin(a) * np.sin(b), np.cos(b)) for a, b in _TURNS], np.float32)  # 15 degrees apart
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Lesion:
     """One disease process of a patient.
 
     name: a diagnosis of the taxonomy. side: "left", "right", "midline", "bilateral". size_mm: largest diameter. count: number of foci.
+    own_measure: size_mm is another measure, the recipe's own: a thickness, a descent, a nidus. Any other size is measured as it is drawn.
     enhancement: "none", "ring", "solid", "patchy". visible_on: weightings that show it where they were acquired.
     edema: a visible oedema goes with it (its mask is labelled "edema"). stage: such as "acute", "old"; "" where it does not apply.
     dams: mm by which the ventricles' walls move out because it obstructs the way of the fluid.
@@ -58,6 +64,7 @@ class Lesion:
     priority: str = "medium"
     regions: tuple[str, ...] = ()
     dams: float = 0.0
+    own_measure: bool = False
     also: tuple[Lesion, ...] = ()
 
     def parts_of(self, label: str) -> tuple[Part, ...]:
@@ -111,18 +118,32 @@ class Scene:
         """How much of these parts lies in each region, mm3: by evenly spread points of each."""
         found: dict[str, float] = {}
         for part in parts:
+            points, source, _, mask = self._spread(part, 12)
             low, high = (np.asarray(corner) for corner in part.shape.box())
-            axes = [np.linspace(a, b, 12, dtype=np.float32) for a, b in zip(low, high, strict=True)]
-            points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-            source = points + self.backward.at(points)[:, :3]
-            channels = atlas.load().channels.at(source)
-            around = Surroundings(channels[:, atlas.CHANNELS.index("depth")], channels[:, atlas.CHANNELS.index("ventricle distance")])
-            inside = part.shape.mask(points, around) > 0.5
-            each = float(np.prod(np.maximum(np.asarray(high) - np.asarray(low), 1e-3))) / len(points)
-            for index, count in zip(*np.unique(atlas.load().region_at(source[inside]), return_counts=True), strict=True):
+            each = float(np.prod(np.maximum(high - low, 1e-3))) / len(points)
+            for index, count in zip(*np.unique(atlas.load().region_at(source[mask > 0.5]), return_counts=True), strict=True):
                 name = atlas.REGIONS[index]
                 found[name] = found.get(name, 0.0) + count * each
         return found
+
+    def diameter(self, parts: tuple[Part, ...]) -> float:
+        """The largest diameter of these parts together, where there is tissue that they replace, mm: by evenly spread points of each."""
+        inside = []
+        for part in parts:
+            points, _, channels, mask = self._spread(part, 22)
+            room = replaceable(channels, channels[:, atlas.CHANNELS.index("ventricle")])[part.within]
+            inside.append(points[mask * room * np.float32(part.fraction) > INSIDE_MASK])
+        extent = np.concatenate(inside) @ DIRECTIONS.T
+        return float(np.ptp(extent, axis=0).max()) if len(extent) else 0.0
+
+    def _spread(self, part: Part, count: int) -> tuple[Floats, Floats, Floats, Floats]:
+        """`count` ** 3 points of the part's box (n, 3), where they are in the atlas, the atlas's channels and the part's mask there."""
+        axes = [np.linspace(a, b, count, dtype=np.float32) for a, b in zip(*part.shape.box(), strict=True)]
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+        source = points + self.backward.at(points)[:, :3]
+        channels = atlas.load().channels.at(source)
+        around = Surroundings(channels[:, atlas.CHANNELS.index("depth")], channels[:, atlas.CHANNELS.index("ventricle distance")])
+        return points, source, channels, part.shape.mask(points, around)
 
     def seed(self) -> int:
         """A seed for a shape's noise."""
@@ -161,6 +182,14 @@ class Recipe:
     goes_with: tuple[str, ...] = ()
     indication: str = "headache"
     kind: str = "diagnosis"
+
+
+def replaceable(fractions: Floats, ventricle: Floats) -> dict[str, Floats]:
+    """How much of each point is tissue that a part may replace, by what it lies `within`. fractions: (n, tissues of the atlas, ...)."""
+    rooms = {"white": ("white",), "grey": ("grey",), "brain": BRAIN, "intracranial": INSIDE, "csf": ("csf",)}
+    rooms |= {"skull": ("bone", "marrow"), "scalp": ("fat",)}
+    room = {name: np.minimum(sum(fractions[:, atlas.TISSUES.index(tissue)] for tissue in names), 1) for name, names in rooms.items()}
+    return room | {"ventricle": ventricle, "any": np.ones(len(fractions), np.float32)}
 
 
 def towards(start: Point, end: Point, mm: float) -> Point:

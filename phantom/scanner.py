@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from phantom import acquisition, anatomy, atlas
 from phantom.atlas import Grid
-from phantom.lesion import Part
+from phantom.lesion import INSIDE_MASK, Part, replaceable
 from phantom.shape import Box, Floats, Surroundings
 from phantom.signal import Sequence, Weighting, signal
 from phantom.study import Phantom
@@ -24,14 +24,11 @@ from phantom.tissue import TISSUES, Tissue, at_field
 
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 HEAD: Box = ((-92.0, -110.0, -97.0), (92.0, 122.0, 96.0))  # LPS mm; beyond it there is air
-BRAIN = ("grey", "white", "deep grey")
-INSIDE = (*BRAIN, "csf", "gland", "dura", "vessel")
 SLAB = 400_000  # grid points sampled at once
 FILLED_VESSEL = Tissue(1600, 60, 0.62, 1.5, 30, 300)
 CANAL = (44.0, -66.0)  # y and z of the spinal canal where the atlas ends, LPS mm of the atlas
 SULCUS = 0.22  # share of the cortex that a sulcus of one's own turns into fluid
 DARK = 1e-3  # share of a point below which a part is not painted
-INSIDE_MASK = 0.4  # share of a point from which it belongs to a lesion's mask
 
 
 @dataclass(frozen=True)
@@ -206,7 +203,7 @@ def sample_head(phantom: Phantom, backward: Grid, affine: NDArray[np.float64], s
     around = Surroundings(found[:, atlas.CHANNELS.index("depth")], found[:, atlas.CHANNELS.index("ventricle distance")])
     masks: dict[str, NDArray[np.bool_]] = {}
     to_index = _inverse(to_head)
-    room = _room(fractions, found) if phantom.lesions else {}
+    room = replaceable(fractions, found[:, atlas.CHANNELS.index("ventricle")]) if phantom.lesions else {}
     for lesion in phantom.lesions:
         for part in lesion.parts:
             _paint(part, fractions, room, tissues, masks, points, around, to_index, low, size)
@@ -274,14 +271,6 @@ def _texture(fractions: Floats, ventricle: Floats, folding: Floats) -> None:
     mottle = fractions[pure, white] * np.clip(np.float32(0.035) + np.float32(0.03) * folding[pure, 2], 0, 0.12)
     fractions[pure, white] -= mottle
     fractions[pure, atlas.TISSUES.index("grey")] += mottle
-
-
-def _room(fractions: Floats, found: Floats) -> dict[str, Floats]:
-    """How much of each point is tissue that a part may replace, by the name of what lies `within`."""
-    rooms = {"white": ("white",), "grey": ("grey",), "brain": BRAIN, "intracranial": INSIDE, "csf": ("csf",)}
-    rooms |= {"skull": ("bone", "marrow"), "scalp": ("fat",)}
-    room = {name: np.minimum(sum(fractions[:, atlas.TISSUES.index(tissue)] for tissue in names), 1) for name, names in rooms.items()}
-    return room | {"ventricle": found[:, atlas.CHANNELS.index("ventricle")], "any": np.ones(len(found), np.float32)}
 
 
 def _paint(

@@ -219,11 +219,21 @@ def _with_region(scene: Scene, lesion: Lesion) -> Lesion:
     """The lesion with the region in which most of it, or of its largest focus, lies; outside the brain with the one it was drawn into."""
     if lesion.region in EXTRA_AXIAL:
         return lesion
-    parts = lesion.parts_of(lesion.name)
-    if lesion.count > 1 and parts:
-        parts = (max(parts, key=_volume),)
-    within = {name: volume for name, volume in scene.regions(parts).items() if name in INTRA_AXIAL}
+    within = {name: volume for name, volume in scene.regions(_focus(lesion)).items() if name in INTRA_AXIAL}
     return replace(lesion, region=max(within, key=lambda name: within[name])) if within else lesion
+
+
+def _with_size(scene: Scene, lesion: Lesion) -> Lesion:
+    """The lesion with the diameter that it, or its largest focus, has as it is drawn; a recipe may have told it without its unevenness."""
+    if not lesion.size_mm or lesion.own_measure or not lesion.parts_of(lesion.name):
+        return lesion
+    return replace(lesion, size_mm=scene.diameter(_focus(lesion)))
+
+
+def _focus(lesion: Lesion) -> tuple[Part, ...]:
+    """What the lesion's region and size are told of: all of it, or the largest of several foci."""
+    parts = lesion.parts_of(lesion.name)
+    return (max(parts, key=_volume),) if lesion.count > 1 and parts else parts
 
 
 def _volume(part: Part) -> float:
@@ -234,7 +244,7 @@ def _volume(part: Part) -> float:
 def _draw(recipe: Callable[[Scene], Lesion], scene: Scene) -> list[Lesion]:
     """What the recipe draws, then what belongs to it."""
     main = recipe(scene)
-    return [_with_region(scene, lesion) for lesion in (main, *main.also)]
+    return [_with_size(scene, _with_region(scene, lesion)) for lesion in (main, *main.also)]
 
 
 def _sign(rng: np.random.Generator) -> int:

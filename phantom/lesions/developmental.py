@@ -182,6 +182,7 @@ def chiari_malformation(scene: Scene) -> Lesion:
         "posterior fossa",
         descent,
         tuple(parts),
+        own_measure=True,  # how far the tonsils have come down
         visible_on=SHAPE,
         referral=("neurosurgery",),
         priority="medium" if descent > 9 else "low",
@@ -213,6 +214,7 @@ def intracranial_hypotension(scene: Scene) -> Lesion:
         _sagging((x, y, z), scene.between(2.2, 2.9)),
         enhancement="solid",
         stage="effusions" if effusions else "",
+        own_measure=True,  # how thick the dura is
         visible_on=(Weighting.T1_POST, *FLUID),
         referral=("neurology",),
         priority="medium",

@@ -187,6 +187,7 @@ def subdural_hematoma(scene: Scene) -> Lesion:
         tuple(parts),
         masses,
         stage=stage,
+        own_measure=True,  # how thick it is
         visible_on=ALL if stage == "acute" else (Weighting.T1, Weighting.T2, Weighting.FLAIR, Weighting.T1_POST),
         referral=("neurosurgery",),
         priority="high" if stage == "acute" or thickness > 11 else "medium",

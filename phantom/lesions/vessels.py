@@ -53,6 +53,7 @@ def arteriovenous_malformation(scene: Scene) -> Lesion:
         2 * radius,
         tuple(parts),
         enhancement="patchy",
+        own_measure=True,  # the nidus without its vein
         visible_on=(Weighting.T2, Weighting.FLAIR, Weighting.T1, Weighting.SWI, Weighting.T1_POST),
         referral=("vascular neurosurgery",),
         priority="high" if bled or radius > 15 else "medium",

@@ -115,3 +115,18 @@ def test_age_alone_hardly_tells_the_disease() -> None:
         shares.append((near[:, None] > usual).mean() + 0.5 * (near[:, None] == usual).mean())
     assert np.mean(shares) < 0.55
     assert max(shares) < 0.6
+
+
+@pytest.mark.parametrize(
+    "name", ["schwannoma", "high_grade_glioma", "large_vessel_stroke", "intracranial_hemorrhage", "brain_contusion", "encephalomalacia"]
+)
+def test_a_size_is_what_a_ruler_finds_on_the_mask(name: str) -> None:
+    step, drawn = 1.5, phantom.sample(7_700_010, name)
+    affine = np.diag([step, step, step, 1.0])
+    affine[:3, 3] = (-95.0, -110.0, -100.0)
+    mask = phantom.labels(drawn, affine, (128, 160, 130)).lesions[name]
+    foci, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    points = [np.argwhere(foci == focus) * step for focus in range(1, count + 1)]
+    largest = max(float(np.linalg.norm(every - one, axis=1).max()) for every in points for one in every[:: len(every) // 300 + 1])
+    told = next(finding.size_mm for finding in phantom.truth(drawn).findings if finding.name == name)
+    assert told == pytest.approx(largest, rel=0.15)
