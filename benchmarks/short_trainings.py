@@ -40,7 +40,8 @@ from phantom.atlas import REGIONS
 
 def vendors(studies: Sequence[dict[str, Any]]) -> NDArray[np.str_]:
     """Of each study."""
-    return np.array([phantom.sample(study["seed"]).style.vendor for study in studies])
+    of_seed = {seed: phantom.sample(seed).style.vendor for seed in {study["seed"] for study in studies}}  # a mirror image has the same
+    return np.array([of_seed[study["seed"]] for study in studies])
 
 
 def some(corpus: Corpus, keep: NDArray[np.int64]) -> Corpus:
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[250, 500, 1000, 2000])
     parser.add_argument("--without", nargs="*", default=["Philips"], help="vendors to leave out, each in a training of its own")
     parser.add_argument("--studies", type=int, default=1000, help="of the trainings with and without a vendor")
+    parser.add_argument("--held-out", type=int, default=demo.Recipe().calibration_studies, help="studies of calibration that judge")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--picture", type=Path, default=None, help="where the curve over the sizes is drawn")
@@ -99,7 +101,7 @@ def main() -> None:
     most = -(-max([*given.sizes, given.studies * 2]) // SHARD) * SHARD
     most = min(most, recipe.training_studies)
     training = make_shards(where.shards, recipe.first_training_seed, most, config, mirrored=True)
-    calibration = make_shards(where.shards, recipe.first_calibration_seed, recipe.calibration_studies, config)
+    calibration = make_shards(where.shards, recipe.first_calibration_seed, given.held_out, config)
     tokenise([*training, *calibration], encoder.towers.tokenizer.to(device), config, where.rows)
     (corpus, _), (held_out, _) = (load_corpus(shards, where.rows, device) for shards in (training, calibration))
     truth = targets(list(held_out.studies), encoder.card.labels.specialties).diagnoses.numpy() > 0

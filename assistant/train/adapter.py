@@ -27,7 +27,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import prompts
 from assistant.conditioner import Conditioner, ConditionerConfig, feature_numbers, prompt_fields
-from assistant.device import fastest
+from assistant.device import fastest, mixed
 from assistant.draft import parse
 from assistant.errors import DraftError, UsageError
 from assistant.evidence import Evidence
@@ -270,7 +270,7 @@ def train_adapter(
         picked = torch.tensor([item.row if item.row is not None else 0 for item in items])
         soft = conditioner(_noisy(numbers[picked], conditioner, config))
         batch = batcher.batch(items, soft, embedding)
-        with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        with mixed(model.device):
             loss = tuned(**batch).loss
         loss = loss + config.hint * _hint(soft, names, targets[picked], mains[picked])
         loss.backward()

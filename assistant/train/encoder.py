@@ -24,6 +24,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from assistant.device import mixed
 from assistant.labelled import diagnoses_of
 from assistant.train.reports import Wordings, told
 from assistant.train.schedule import share_done
@@ -205,7 +206,7 @@ class Learner(nn.Module):
         """The losses of some studies and their reports, by name; `SHARES` says how much each counts."""
         batch, index, kept = self.corpus.batch(chosen, rng, whole=whole)
         series = np.concatenate([self.corpus.first_series[study] + np.array(own) for study, own in zip(chosen, kept, strict=True)])
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed(self.device):
             out = self.model(batch)
             words = self.tower(_features(self.tower, texts, self.device))["sentence_embedding"]
             by_series, by_study = self.from_series(out.sequences), self.from_pooled(out.pooled)

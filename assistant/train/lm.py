@@ -20,7 +20,7 @@ from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 
 import prompts
 from assistant.conditioner import prompt_fields
-from assistant.device import fastest
+from assistant.device import fastest, mixed
 from assistant.train import text
 from assistant.train.schedule import share_done
 from prompts import diagnoses
@@ -268,7 +268,7 @@ def _set_rate(optimisers: list[torch.optim.Optimizer], step: int, progress: floa
 
 def _loss(model: Lfm2ForCausalLM, batch: Tensor) -> Tensor:
     batch = batch.to(model.device)
-    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+    with mixed(model.device):
         loss: Tensor = model(input_ids=batch[0], labels=batch[1]).loss
     return loss
 
