@@ -8,7 +8,7 @@ import torch
 from assistant.device import mixed
 
 
-@pytest.mark.parametrize(("capabilities", "expected"), [({"avx2": True}, torch.float32), ({"avx2": True, "avx512_bf16": True}, torch.bfloat16)])
+@pytest.mark.parametrize(("capabilities", "expected"), [({"avx2": True}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16)])
 def test_a_training_computes_in_bfloat16_only_where_the_processor_multiplies_it(
     capabilities: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
