@@ -3,8 +3,8 @@
     python -m benchmarks.short_trainings --out benchmarks/results/short_trainings.json --picture docs/pictures/training-size.svg
 
 Each training begins from nothing but the tokenizer of `--encoder`, on studies that `prima train demo --root` has cached (made where they
-are missing), takes the same steps, and is judged on the studies of calibration. A killed run resumes; results stay in `--root`. 200 steps are too few to
-tell anything (docs/LOG.md).
+are missing), takes the same steps, and is judged on the studies of calibration. A killed run resumes; results stay in `--root`.
+200 steps are too few to tell anything (docs/LOG.md).
 """
 
 from __future__ import annotations
