@@ -224,6 +224,7 @@ def test_a_study_from_its_files_to_its_scores(prima: Prima) -> None:
     np.testing.assert_allclose([p for _, p in features.priority], levels, atol=TOLERANCE)
 
 
+@pytest.mark.slow  # minutes where the processor emulates bfloat16; the tiny preset: test_precision.py
 @needs_scans
 def test_bfloat16_stays_close_and_turns_no_score_around(folder: Path) -> None:
     """Within 2e-2 on the pooled feature; no change of sign where a score's distance from zero exceeds 5 % of the scores' spread."""
