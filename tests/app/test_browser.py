@@ -220,13 +220,19 @@ def test_a_location_chip_leads_to_its_place_on_its_side(visit: Visit, running: R
 
 
 def test_a_zip_is_uploaded_read_and_shown(visit: Visit, tmp_path: Path) -> None:
+    """Also when it is chosen before the panel's script has come."""
     page = visit()
+    held: list[Any] = []
+    page.route("**/upload.js*", lambda route: held.append(route))
     marked.write_dicom("axial", tmp_path / "one")
     with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
         for file in (tmp_path / "one").iterdir():
             archive.write(file, file.name)
     page.locator("#add button").first.click()
     page.locator("#upload input").nth(1).set_input_files(tmp_path / "study.zip")
+    for route in held:
+        route.continue_()
+    page.unroute("**/upload.js*")
     page.wait_for_selector("#study-viewer [data-part=title]:has-text('Upload of')")
     page.wait_for_selector(f"#study-viewer {LOADED}")
     assert "1 sequence used" in page.locator("#intake").inner_text()

@@ -75,8 +75,10 @@ export function mount(holder, props, trigger) {
   }
 
   const listed = (input) => [...input.files].map((file) => ({ file, name: file.webkitRelativePath || file.name }));
+  const take = (input) => { send(listed(input)); input.value = ""; };
   for (const input of element.querySelectorAll("input")) {
-    input.addEventListener("change", () => { send(listed(input)); input.value = ""; });
+    input.addEventListener("change", () => take(input));
+    take(input); // what was chosen before this script had come
   }
   part("cancel").addEventListener("click", () => sending?.abort());
 
