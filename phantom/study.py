@@ -225,9 +225,10 @@ def _with_region(scene: Scene, lesion: Lesion) -> Lesion:
 
 def _with_size(scene: Scene, lesion: Lesion) -> Lesion:
     """The lesion with the diameter that it, or its largest focus, has as it is drawn; a recipe may have told it without its unevenness."""
-    if not lesion.size_mm or lesion.own_measure or not lesion.parts_of(lesion.name):
+    parts = _focus(lesion)
+    if not lesion.size_mm or lesion.own_measure or not parts:
         return lesion
-    return replace(lesion, size_mm=scene.diameter(_focus(lesion)))
+    return replace(lesion, size_mm=scene.diameter(parts))
 
 
 def _focus(lesion: Lesion) -> tuple[Part, ...]:

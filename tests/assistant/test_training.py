@@ -69,9 +69,6 @@ def test_lesion_tokens_lie_on_the_side_that_the_truth_tells(shard: Path) -> None
     assert told_sides
 
 
-SENTENCES = [sentence.text for seed in range(12) for sentence in phantom.report.compose(phantom.sample(seed), 0).sentences]
-
-
 def test_a_child_makes_its_parent_true_and_normal_has_no_label() -> None:
     glioma = {"diagnoses": ["high_grade_glioma"], "findings": [{"name": "edema"}], "referral": ["neurosurgery"], "priority": "high"}
     normal = {"diagnoses": [], "findings": [], "referral": [], "priority": "none"}
@@ -119,9 +116,10 @@ def test_training_killed_and_resumed_ends_as_an_uninterrupted_one(shard: Path, t
 
 def test_a_text_tower_learns_the_same_words_every_time() -> None:
     """A training that was killed goes on with the words it began with; the trainer itself breaks ties by chance."""
-    seen = {build_text_tower(iter(SENTENCES), 16, vocabulary=150).tokenizer.backend_tokenizer.to_str() for _ in range(4)}
+    sentences = [sentence.text for seed in range(12) for sentence in phantom.report.compose(phantom.sample(seed), 0).sentences]
+    seen = {build_text_tower(iter(sentences), 16, vocabulary=150).tokenizer.backend_tokenizer.to_str() for _ in range(4)}
     assert len(seen) == 1
-    tokenizer = build_text_tower(iter(SENTENCES), 16, vocabulary=150).tokenizer
+    tokenizer = build_text_tower(iter(sentences), 16, vocabulary=150).tokenizer
     assert "".join(piece.removeprefix("##") for piece in tokenizer.tokenize("A left Frontal mass.")) == "aleftfrontalmass."
     assert tokenizer.tokenize("\N{SNOWMAN}") == ["[UNK]"]
 
