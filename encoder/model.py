@@ -74,8 +74,7 @@ class Gaze(nn.Module):
         padding = Padding.of(lengths, evidence.lesions.device)
         weights = padding.pad(self.sharpness * evidence.lesions.float(), -torch.inf).softmax(1)
         values = padding.pad(self.values(evidence.hidden).float())
-        studies = torch.split(weights.transpose(1, 2) @ values, list(counts))
-        return torch.stack([torch.cat([s.mean(0), s.amax(0)], dim=-1) for s in studies])
+        return torch.cat(_mean_and_most(weights.transpose(1, 2) @ values, counts), dim=-1)
 
 
 class StudyHeads(nn.Module):
@@ -112,8 +111,15 @@ class StudyHeads(nn.Module):
 def strongest_evidence(lesions: Tensor, lengths: Sequence[int], counts: Sequence[int]) -> Tensor:
     """For each study and name: the highest token logit, and the mean over series of each series' highest: (b, 2 * names)."""
     by_series = Padding.of(lengths, lesions.device).pad(lesions, -torch.inf).amax(1)
-    studies = torch.split(by_series, list(counts))
-    return torch.cat([torch.stack([s.amax(0) for s in studies]), torch.stack([s.mean(0) for s in studies])], dim=1)
+    mean, most = _mean_and_most(by_series, counts)
+    return torch.cat([most, mean], dim=1)
+
+
+def _mean_and_most(of_series: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Mean and maximum over the series of each study: (s, ...) -> twice (b, ...)."""
+    padding = Padding.of(counts, of_series.device)
+    series = padding.filled.sum(1).view(-1, *[1] * (of_series.dim() - 1))
+    return padding.pad(of_series).sum(1) / series, padding.pad(of_series, -torch.inf).amax(1)
 
 
 class Readout(nn.Module):

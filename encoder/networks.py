@@ -127,11 +127,26 @@ def sine_cosine(places: Tensor, width: int) -> Tensor:
 def _with_front(registers: Tensor, first: Tensor, rows: Tensor, lengths: Sequence[int]) -> tuple[Tensor, list[int]]:
     """Pack [registers, first, rows] of each segment; returns the rows and each segment's length."""
     front = torch.cat([registers.to(rows.dtype).expand(len(lengths), -1, -1), first.to(rows.dtype).unsqueeze(1)], dim=1)
-    parts = torch.split(rows, list(lengths))
-    return torch.cat(list(chain(*zip(front.unbind(), parts, strict=True)))), [length + front.shape[1] for length in lengths]
+    segments = [length + front.shape[1] for length in lengths]
+    apart = torch.cat([front.flatten(0, 1), rows])
+    return torch.empty_like(apart).index_copy(0, _places(front.shape[1], segments, rows.device), apart), segments
 
 
 def _split_front(rows: Tensor, count: int, segments: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Undo `_with_front`: the registers (s, count, w), and the packed rows without registers and first."""
-    parts = torch.split(rows, list(segments))
-    return torch.stack([part[:count] for part in parts]), torch.cat([part[count + 1 :] for part in parts])
+    apart = rows.index_select(0, _places(count + 1, segments, rows.device))
+    front = apart[: len(segments) * (count + 1)].view(len(segments), count + 1, -1)
+    return front[:, :count], apart[len(segments) * (count + 1) :]
+
+
+def _places(front: int, segments: Sequence[int], device: torch.device) -> Tensor:
+    """Where the first `front` rows of all packed segments lie, then where the others do: (total,).
+
+    Not a slice a segment: a GPU would wait for the loop.
+    """
+    lengths = torch.tensor(segments)
+    starts = lengths.cumsum(0) - lengths
+    first = torch.zeros(int(lengths.sum()), dtype=torch.bool)
+    fronts = (starts[:, None] + torch.arange(front)).flatten()
+    first[fronts] = True
+    return torch.cat([fronts, (~first).nonzero()[:, 0]]).to(device)
