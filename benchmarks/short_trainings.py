@@ -1,9 +1,10 @@
-"""What more training studies bring, and what a vendor's style costs that training never saw: short trainings of equal length.
+"""What more training studies bring, what a vendor's style costs that training never saw, and what larger tokens cost: short trainings.
 
     python -m benchmarks.short_trainings --out benchmarks/results/short_trainings.json --picture docs/pictures/training-size.svg
 
-Each training begins from nothing but the tokenizer of `--encoder`, on studies that `prima train demo --root` has cached (made where they
-are missing), takes the same steps, and is judged on the studies of calibration. A killed run resumes; results stay in `--root`.
+Each training begins from nothing but a tokenizer, on studies that `prima train demo --root` has cached (made where they are missing),
+takes the same steps, and is judged on the studies of calibration. Tokens of the shipped size come from the tokenizer of `--encoder`;
+other sizes from one trained here. A killed run resumes; results stay in `--root`. Meant for a GPU: on two cores a step takes seconds, and
 200 steps are too few to tell anything (docs/LOG.md).
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ from assistant.train.encoder import Corpus, Plan, targets, train_encoder
 from assistant.train.reports import report_wordings
 from assistant.train.studies import SHARD, make_shards, names
 from assistant.train.text_tower import build_text_tower
-from benchmarks.training_size import draw
-from encoder.config import preset
+from encoder.config import EncoderConfig, preset
 from encoder.encoder import Encoder
 from encoder.model import Labels, Model
+from encoder.tokenizer import VQVAE
 from phantom.atlas import REGIONS
 
 
@@ -59,12 +60,18 @@ def some(corpus: Corpus, keep: NDArray[np.int64]) -> Corpus:
     )
 
 
-def trained(corpus: Corpus, tokenizer: Encoder, plan: Plan, checkpoint: Path) -> Model:
+def of_patch(edge: int) -> EncoderConfig:
+    """The tiny preset with tokens of another in-plane edge, told in as many numbers."""
+    tiny = preset("tiny")
+    latent = round(tiny.tokenizer.latent * (tiny.patch.patch / edge) ** 2)
+    return replace(tiny, patch=replace(tiny.patch, patch=edge), tokenizer=replace(tiny.tokenizer, latent=latent))
+
+
+def trained(corpus: Corpus, tokenizer: VQVAE, config: EncoderConfig, plan: Plan, checkpoint: Path) -> Model:
     """An encoder trained on the corpus from nothing but the tokenizer."""
-    config = preset("tiny")
     torch.manual_seed(plan.seed)
-    model = Model(config, Labels(names(), tokenizer.card.labels.specialties, tuple(REGIONS)))
-    model.towers.tokenizer.load_state_dict(tokenizer.towers.tokenizer.state_dict())
+    model = Model(config, Labels(names(), demo.specialties(corpus.studies), tuple(REGIONS)))
+    model.towers.tokenizer.load_state_dict(tokenizer.state_dict())
     reports = report_wordings(corpus.studies, processes=2)
     tower = build_text_tower((sentence for wordings in reports for w in wordings for sentence in w), config.study.out)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -82,60 +89,130 @@ def judged(scores: NDArray[np.float64], truth: NDArray[np.bool_], who: NDArray[n
     return {name: {"value": e.value, "low": e.low, "high": e.high} for name, e in found.items()} | {"names": int(enough.sum())}
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Studies cut to tokens of one size: those to learn from, each with its mirror image, and those that judge."""
+
+    config: EncoderConfig
+    tokenizer: VQVAE
+    corpus: Corpus
+    held_out: Corpus
+
+
+def cut(edge: int, most: int, given: argparse.Namespace) -> Cut:
+    """Make or find studies and rows of tokens of this edge, in folders of their own."""
+    begun = given.encoder or demo.Packages.below(None).encoder
+    recipe, config, device, where = demo.Recipe(), of_patch(edge), fastest(), demo.stages(demo.Recipe(), given.root, begun)
+    shipped = config == preset("tiny")
+    end = "" if shipped else f"-patch{edge}"
+    shards, rows = (folder.with_name(folder.name + end) for folder in (where.shards, where.rows))
+    training = make_shards(shards, recipe.first_training_seed, most, config, mirrored=True)
+    calibration = make_shards(shards, recipe.first_calibration_seed, given.held_out, config)
+    if shipped:
+        tokenizer = Encoder.read(begun).towers.tokenizer
+    else:
+        tokenizer = demo.trained_tokenizer(given.root / f"tokenizer{end}", training, config, recipe)
+    tokenise([*training, *calibration], tokenizer.to(device), config, rows)
+    (corpus, _), (held_out, _) = (load_corpus(paths, rows, device) for paths in (training, calibration))
+    return Cut(config, tokenizer, corpus, held_out)
+
+
+def truth_of(corpus: Corpus) -> NDArray[np.bool_]:
+    """(studies, names)."""
+    truth: NDArray[np.bool_] = targets(list(corpus.studies), ()).diagnoses.numpy() > 0
+    return truth
+
+
+def draw(results: dict[str, Any], out: Path) -> None:
+    """Mean AUROC by training studies, by the size of a token, and of a vendor's studies with and without it in training; as SVG."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "short trainings"
+    from matplotlib import pyplot
+
+    panels = {
+        "training studies": results["sizes"],
+        "edge of a token, voxels": {edge: found for edge, found in results["patches"].items() if edge.isdigit()},
+        **{f"{name} in training": {k: found["of it"][k] for k in ("seen", "left out")} for name, found in results["without"].items()},
+    }
+    canvas, axes = pyplot.subplots(1, len(panels), figsize=(9, 3.5), sharey=True, width_ratios=[2, *[1] * (len(panels) - 1)], squeeze=False)
+    for panel, (title, found) in zip(axes[0], panels.items(), strict=True):
+        said = [each["mean AUROC"] for each in found.values()]
+        middle = np.array([each["value"] for each in said])
+        spread = np.array([[each["value"] - each["low"], each["high"] - each["value"]] for each in said]).T
+        places = np.log2([float(size) for size in found]) if title == "training studies" else np.arange(len(found))
+        line = "-" if title == "training studies" else ""
+        panel.errorbar(places, middle, yerr=spread, marker="o", capsize=3, linestyle=line, color="#1f5fa8")
+        panel.set_xticks(places, list(found))
+        panel.margins(x=0.3 if not line else 0.05)
+        panel.set_xlabel(title)
+        panel.axhline(0.5, color="#dddddd", zorder=0)
+    axes[0][0].set_ylabel("mean AUROC, simulated studies")
+    canvas.tight_layout()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    canvas.savefig(out, metadata={"Date": None})
+    pyplot.close(canvas)
+
+
 def main() -> None:
     """Train, judge, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("runs"))
     parser.add_argument("--encoder", type=Path, default=None, help="whose tokenizer is taken; None = the shipped one")
-    parser.add_argument("--sizes", type=int, nargs="*", default=[250, 500, 1000, 2000])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[250, 500, 1000, 1600])
     parser.add_argument("--without", nargs="*", default=["Philips"], help="vendors to leave out, each in a training of its own")
     parser.add_argument("--studies", type=int, default=1000, help="of the trainings with and without a vendor")
+    parser.add_argument("--patches", type=int, nargs="*", default=[32], help="edges of other tokens, in voxels, each in a training")
+    parser.add_argument("--patch-studies", type=int, default=500, help="of those trainings")
     parser.add_argument("--held-out", type=int, default=demo.Recipe().calibration_studies, help="studies of calibration that judge")
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--batch", type=int, default=64, help="studies a step; half of them once their series are whole")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--picture", type=Path, default=None, help="where the curve over the sizes is drawn")
     given = parser.parse_args()
-    begun = given.encoder or demo.Packages.below(None).encoder
-    encoder = Encoder.read(begun)
-    recipe, config, device = demo.Recipe(), preset("tiny"), fastest()
-    where = demo.stages(recipe, given.root, begun)
-    most = -(-max([*given.sizes, given.studies * 2]) // SHARD) * SHARD
-    most = min(most, recipe.training_studies)
-    training = make_shards(where.shards, recipe.first_training_seed, most, config, mirrored=True)
-    calibration = make_shards(where.shards, recipe.first_calibration_seed, given.held_out, config)
-    tokenise([*training, *calibration], encoder.towers.tokenizer.to(device), config, where.rows)
-    (corpus, _), (held_out, _) = (load_corpus(shards, where.rows, device) for shards in (training, calibration))
-    truth = targets(list(held_out.studies), encoder.card.labels.specialties).diagnoses.numpy() > 0
-    vendor, held_out_vendor = vendors(corpus.studies), vendors(held_out.studies)
-    plan, everyone = Plan(minutes=1e6, steps=given.steps), np.ones(len(truth), bool)
-    results: dict[str, Any] = {"steps": given.steps, "held_out_studies": len(truth), "sizes": {}, "without": {}}
+    most = -(-max([*given.sizes, given.studies * 2, given.patch_studies]) // SHARD) * SHARD
+    own = cut(preset("tiny").patch.patch, min(most, demo.Recipe().training_studies), given)
+    plan = Plan(minutes=1e6, steps=given.steps, batch=given.batch, whole_batch=given.batch // 2)
+    vendor, held_out_vendor = vendors(own.corpus.studies), vendors(own.held_out.studies)
+    truth, everyone = truth_of(own.held_out), np.ones(len(own.held_out.studies), bool)
+    results: dict[str, Any] = {"steps": given.steps, "batch": given.batch, "held_out_studies": len(truth)}
+    results |= {"sizes": {}, "without": {}, "patches": {}}
 
-    def scores_of(name: str, keep: NDArray[np.int64]) -> NDArray[np.float64]:
+    def scores_of(name: str, cut: Cut, keep: NDArray[np.int64]) -> NDArray[np.float64]:
         kept = given.root / "short" / f"{name}-{given.steps}.npy"
         if not kept.exists():
-            model = trained(some(corpus, keep), encoder, plan, kept.with_suffix(".safetensors"))
-            np.save(kept, head_outputs(model, held_out).scores)
+            model = trained(some(cut.corpus, keep), cut.tokenizer, cut.config, plan, kept.with_suffix(".safetensors"))
+            np.save(kept, head_outputs(model, cut.held_out).scores)
         found: NDArray[np.float64] = np.load(kept)
         return found
 
     for size in given.sizes:
-        found = judged(scores_of(f"first-{size}", np.arange(2 * size)), truth, everyone)  # each study with its mirror image
+        found = judged(scores_of(f"first-{size}", own, np.arange(2 * size)), truth, everyone)  # each study with its mirror image
         results["sizes"][str(size)] = found
         print(size, found, flush=True)
     for name in given.without:
         others, theirs = np.flatnonzero(vendor != name)[: 2 * given.studies], held_out_vendor == name
-        without = judged(scores_of(f"without-{name}", others), truth, theirs)
-        within = judged(scores_of(f"first-{given.studies}", np.arange(2 * given.studies)), truth, theirs)
-        results["without"][name] = {"studies": int(theirs.sum()), "left out": without, "seen": within}
+        seen = scores_of(f"first-{given.studies}", own, np.arange(2 * given.studies))
+        left_out = scores_of(f"without-{name}", own, others)
+        who = {"of it": theirs, "of the others": ~theirs}
+        results["without"][name] = {
+            group: {"studies": int(them.sum())} | {kind: judged(s, truth, them) for kind, s in (("seen", seen), ("left out", left_out))}
+            for group, them in who.items()
+        }
         print(name, results["without"][name], flush=True)
+    for edge in given.patches:
+        keep = np.arange(2 * given.patch_studies)
+        other = cut(edge, given.patch_studies, given)
+        results["patches"] |= {
+            str(at.config.patch.patch): judged(scores_of(f"{name}-{given.patch_studies}", at, keep), truth, everyone)
+            for name, at in (("first", own), (f"patch{edge}", other))
+        }
+        print(results["patches"], flush=True)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if given.picture:
-        draw(
-            [(int(size), {"result": found, "floor": {}, "noise": {}}) for size, found in results["sizes"].items()],
-            "mean AUROC",
-            given.picture,
-        )
+        draw(results, given.picture)
 
 
 if __name__ == "__main__":

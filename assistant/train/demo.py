@@ -135,7 +135,7 @@ def train_demo_encoder(recipe: Recipe, where: Stages, out: Path, start: Path | N
     training = make_shards(where.shards, recipe.first_training_seed, recipe.training_studies, config, mirrored=True)
     calibration = make_shards(where.shards, recipe.first_calibration_seed, recipe.calibration_studies, config)
     begun = Encoder.read(start) if start else None
-    tokenizer = begun.towers.tokenizer if begun else _tokenizer(where.tokenizer, training, config, recipe)
+    tokenizer = begun.towers.tokenizer if begun else trained_tokenizer(where.tokenizer, training, config, recipe)
     device = fastest()
     tokenise([*training, *calibration], tokenizer.to(device), config, where.rows)
     corpus, statistics = load_corpus(training, where.rows, device)
@@ -175,7 +175,8 @@ def specialties(studies: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(sorted({s for study in studies for s in study["referral"]}))
 
 
-def _tokenizer(folder: Path, shards: list[Path], config: EncoderConfig, recipe: Recipe) -> VQVAE:
+def trained_tokenizer(folder: Path, shards: list[Path], config: EncoderConfig, recipe: Recipe) -> VQVAE:
+    """The tokenizer that `folder` keeps, trained on these shards where it has none yet."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "tokenizer.safetensors"
     if not file.exists():
