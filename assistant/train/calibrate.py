@@ -41,12 +41,15 @@ def calibrate(
     model: Model,
     config: EncoderConfig,
     corpus: Corpus,
+    outputs: HeadOutputs,
     training_rows: NDArray[np.float32],
     held_out_rows: list[NDArray[np.float32]],
     provenance: dict[str, Any],
 ) -> Encoder:
-    """The model as an encoder on the CPU: thresholds, Platt scaling, priority temperature and outlier statistics fitted on `corpus`."""
-    outputs = head_outputs(model, corpus)
+    """The model as an encoder on the CPU: thresholds, Platt scaling, priority temperature and outlier statistics fitted on `corpus`.
+
+    outputs: of the model on the corpus.
+    """
     labels = model.labels
     truth = targets(list(corpus.studies), labels.specialties)
     outliers = Outliers.fit(training_rows, held_out_rows)

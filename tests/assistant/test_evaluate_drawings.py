@@ -57,3 +57,24 @@ def test_ablations_and_another_encoder_are_drawn(tmp_path: Path) -> None:
     assert "larger tokens (n = 60)" in drawn
     assert "DWI alone" not in drawn  # not computed: not drawn
     assert "expected a result" in run("ablations.py", tmp_path / "none.json").stderr
+
+
+def test_the_short_trainings_are_drawn_side_by_side(tmp_path: Path) -> None:
+    from benchmarks.short_trainings import draw
+
+    mean = {size: {"mean AUROC": figure(auroc)} for size, auroc in (("250", 0.7), ("1000", 0.9))}
+    vendor = {"Philips": {"of it": {"studies": 9, "seen": mean["1000"], "left out": mean["250"]}}}
+    draw({"sizes": mean, "patches": {"16": mean["1000"], "32": mean["250"]}, "without": vendor}, tmp_path / "drawn.svg")
+    first = (tmp_path / "drawn.svg").read_bytes()
+    draw({"sizes": mean, "patches": {}, "without": {}}, tmp_path / "drawn.svg")
+    assert b"<svg" in first
+    assert (tmp_path / "drawn.svg").read_bytes() != first
+
+
+def test_tokens_of_another_size_are_told_in_as_many_numbers() -> None:
+    from benchmarks.short_trainings import of_patch
+    from encoder.config import preset
+
+    assert of_patch(16) == preset("tiny")
+    assert of_patch(32).patch.patch == 32
+    assert of_patch(32).tokenizer.latent * 4 == of_patch(16).tokenizer.latent
