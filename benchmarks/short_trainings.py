@@ -137,10 +137,11 @@ def draw(results: dict[str, Any], out: Path) -> None:
         **{f"{name} in training": {k: found["of it"][k] for k in ("seen", "left out")} for name, found in results["without"].items()},
     }
     canvas, axes = pyplot.subplots(1, len(panels), figsize=(9, 3.5), sharey=True, width_ratios=[2, *[1] * (len(panels) - 1)], squeeze=False)
-    for panel, (title, found) in zip(axes[0], panels.items(), strict=True):
+    for panel, (title, all_) in zip(axes[0], panels.items(), strict=True):
+        found = {name: each for name, each in all_.items() if each["mean AUROC"]["value"] is not None}  # too few positives: no figure
         said = [each["mean AUROC"] for each in found.values()]
         middle = np.array([each["value"] for each in said])
-        spread = np.array([[each["value"] - each["low"], each["high"] - each["value"]] for each in said]).T
+        spread = np.array([[each["value"] - each["low"], each["high"] - each["value"]] for each in said]).reshape(-1, 2).T
         places = np.log2([float(size) for size in found]) if title == "training studies" else np.arange(len(found))
         line = "-" if title == "training studies" else ""
         panel.errorbar(places, middle, yerr=spread, marker="o", capsize=3, linestyle=line, color="#1f5fa8")
