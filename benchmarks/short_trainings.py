@@ -27,9 +27,9 @@ from assistant.device import fastest
 from assistant.evaluate.intervals import FEWEST, Bootstrap
 from assistant.evaluate.metrics import mean_auroc, pooled_auroc
 from assistant.train import demo
-from assistant.train.calibrate import head_outputs
+from assistant.train.calibrate import diagnoses_of, head_outputs
 from assistant.train.corpus import load_corpus, tokenise
-from assistant.train.encoder import Corpus, Plan, targets, train_encoder
+from assistant.train.encoder import Corpus, Plan, train_encoder
 from assistant.train.reports import report_wordings
 from assistant.train.studies import SHARD, make_shards, names
 from assistant.train.text_tower import build_text_tower
@@ -117,12 +117,6 @@ def cut(edge: int, most: int, given: argparse.Namespace) -> Cut:
     return Cut(config, tokenizer, corpus, held_out)
 
 
-def truth_of(corpus: Corpus) -> NDArray[np.bool_]:
-    """(studies, names)."""
-    truth: NDArray[np.bool_] = targets(list(corpus.studies), ()).diagnoses.numpy() > 0
-    return truth
-
-
 def draw(results: dict[str, Any], out: Path) -> None:
     """Mean AUROC by training studies, by the size of a token, and of a vendor's studies with and without it in training; as SVG."""
     import matplotlib
@@ -133,7 +127,7 @@ def draw(results: dict[str, Any], out: Path) -> None:
 
     panels = {
         "training studies": results["sizes"],
-        "edge of a token, voxels": {edge: found for edge, found in results["patches"].items() if edge.isdigit()},
+        "edge of a token, voxels": results["patches"],
         **{f"{name} in training": {k: found["of it"][k] for k in ("seen", "left out")} for name, found in results["without"].items()},
     }
     canvas, axes = pyplot.subplots(1, len(panels), figsize=(9, 3.5), sharey=True, width_ratios=[2, *[1] * (len(panels) - 1)], squeeze=False)
@@ -176,7 +170,7 @@ def main() -> None:
     own = cut(preset("tiny").patch.patch, min(most, demo.Recipe().training_studies), given)
     plan = Plan(minutes=1e6, steps=given.steps, batch=given.batch, whole_batch=given.batch // 2)
     vendor, held_out_vendor = vendors(own.corpus.studies), vendors(own.held_out.studies)
-    truth, everyone = truth_of(own.held_out), np.ones(len(own.held_out.studies), bool)
+    truth, everyone = diagnoses_of(own.held_out), np.ones(len(own.held_out.studies), bool)
     results: dict[str, Any] = {"steps": given.steps, "batch": given.batch, "held_out_studies": len(truth)}
     results |= {"sizes": {}, "without": {}, "patches": {}}
 

@@ -37,6 +37,12 @@ def head_outputs(model: Model, corpus: Corpus, batch: int = 16) -> HeadOutputs:
     return HeadOutputs(scores, referral, priority)
 
 
+def diagnoses_of(corpus: Corpus) -> NDArray[np.bool_]:
+    """What is true of each study: (studies, names)."""
+    truth: NDArray[np.bool_] = targets(list(corpus.studies), ()).diagnoses.numpy() > 0
+    return truth
+
+
 def calibrate(
     model: Model,
     config: EncoderConfig,

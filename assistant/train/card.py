@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from assistant.evaluate.intervals import FEWEST
 from assistant.evaluate.metrics import auroc
 
-README = "README.md"
 WEAK = 0.8
 WHY: Mapping[str, str] = {
     "cavernoma": "small and without mass; only SWI or T2* shows it well, and not every study has one",

@@ -22,14 +22,15 @@ from safetensors.torch import load_file, save_file
 import phantom
 from assistant.device import fastest
 from assistant.train.adapter import AdapterConfig, train_adapter
-from assistant.train.calibrate import calibrate, head_outputs
-from assistant.train.card import README, card_text
+from assistant.train.calibrate import calibrate, diagnoses_of, head_outputs
+from assistant.train.card import card_text
 from assistant.train.cases import build_demo_index
 from assistant.train.corpus import load_corpus, tokenise
-from assistant.train.encoder import Plan, targets, train_encoder
+from assistant.train.encoder import Plan, train_encoder
 from assistant.train.features import export_features
 from assistant.train.lm import LMConfig, train_lm
 from assistant.train.reports import Wordings, report_wordings
+from assistant.train.site.card import README
 from assistant.train.studies import make_shards, names
 from assistant.train.team import team
 from assistant.train.text_tower import build_text_tower, load_text_tower, save_text_tower
@@ -161,8 +162,8 @@ def train_demo_encoder(recipe: Recipe, where: Stages, out: Path, start: Path | N
     encoder = calibrate(model, config, held_out, outputs, np.concatenate(some), held_out_statistics, provenance)
     shutil.rmtree(out, ignore_errors=True)
     encoder.save(out)
-    truth = targets(list(held_out.studies), ()).diagnoses.numpy() > 0
-    (out / README).write_text(card_text(encoder.hash, provenance, names(), outputs.scores, truth), encoding="utf-8")
+    card = card_text(encoder.hash, provenance, names(), outputs.scores, diagnoses_of(held_out))
+    (out / README).write_text(card, encoding="utf-8")
     save_text_tower(tower.cpu(), out / "text")
     features = where.encoder / "features"
     export_features(encoder, [*calibration, *training[::3]], where.rows, features, cut=SIMILARITY_CUT, device=device)
