@@ -238,11 +238,12 @@ def train_encoder(
     *,
     begun: bool = False,
     team: Processes = Processes(),
+    chances: NDArray[np.float64] | None = None,
 ) -> None:
     """Train in place, on the device of the corpus; a slow machine does fewer steps, and still anneals to the end.
 
     reports: of each study. checkpoint: written every `save_every` seconds, resumed from when there. begun: the model is trained already.
-    team: processes that each take `plan.batch` studies a step.
+    team: processes that each take `plan.batch` studies a step. chances: of each study to be drawn once series are whole; None = alike.
     """
     torch.manual_seed(plan.seed)
     learner = Learner(model, tower, corpus).to(corpus.rows.device)
@@ -260,7 +261,8 @@ def train_encoder(
         whole = progress >= WHOLE
         rng = np.random.default_rng((plan.seed, step, team.rank))  # of the step alone: a resumed run draws as one that never stopped
         torch.manual_seed(int(rng.integers(2**62)))  # dropout too
-        chosen = rng.choice(len(corpus.studies), plan.whole_batch if whole else plan.batch, replace=False)
+        size = plan.whole_batch if whole else plan.batch
+        chosen = rng.choice(len(corpus.studies), size, replace=False, p=chances if whole else None)
         losses = learner(chosen, [told(reports[study], rng) for study in chosen], rng, whole=whole)
         optimiser.zero_grad()
         total = torch.stack([SHARES[name] * loss for name, loss in losses.items()]).sum()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -83,6 +84,40 @@ def thin_first(patches: Patches) -> NDArray[np.float16]:
 def as_tokens(values: Tensor, plane: int) -> Tensor:
     """Undo `thin_first`: what the tokenizer takes, thin axis doubled, axes in native order."""
     return values.float().repeat_interleave(2, 1).movedim(1, plane + 1).contiguous()
+
+
+@dataclass(frozen=True)
+class Emphasis:
+    """Which of the drawn phantoms a training sees: all that have one of these diagnoses, and a share of the others.
+
+    What a training learns last is seen more often for the same hours of simulating; once series are whole, studies of the others are drawn
+    `redress` times as often, so that the levels and probabilities learnt there are nearer to how often things occur.
+    """
+
+    names: tuple[str, ...] = ()
+    others: float = 1.0
+    redress: float = 1.0
+
+    def keeps(self, seed: int, diagnoses: Iterable[str]) -> bool:
+        """A matter of the seed alone, so that a resumed training keeps the same."""
+        return self._meant(diagnoses) or seed * 2654435761 % 2**32 < self.others * 2**32
+
+    def chances(self, studies: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+        """Of each study to be drawn once series are whole; they sum to 1."""
+        weights = np.array([1.0 if self._meant(study["diagnoses"]) else self.redress for study in studies])
+        chances: NDArray[np.float64] = weights / weights.sum()
+        return chances
+
+    @property
+    def mark(self) -> str:
+        """What tells its shards from those of another in one folder: empty where everything is kept."""
+        return "" if self.others >= 1 else f"-{zlib.crc32(repr((sorted(self.names), self.others)).encode()):08x}"
+
+    def _meant(self, diagnoses: Iterable[str]) -> bool:
+        return not set(self.names).isdisjoint(diagnoses)
+
+
+EVERYTHING = Emphasis()
 
 
 @lru_cache(maxsize=1)
@@ -162,14 +197,17 @@ def _blocks(volume: NDArray[Any], patch: tuple[int, ...]) -> NDArray[Any]:
     return volume.reshape(cells[0], patch[0], cells[1], patch[1], cells[2], patch[2])
 
 
-def make_shard(path: Path, seeds: range, config: EncoderConfig, mirrored: bool = False) -> None:
-    """Render, cut and label the phantoms of these seeds, with their mirror images if asked; the file appears whole or not at all."""
+def make_shard(path: Path, seeds: range, config: EncoderConfig, mirrored: bool = False, emphasis: Emphasis = EVERYTHING) -> None:
+    """Render, cut and label the phantoms of these seeds, with their mirror images if asked; the file appears whole or not at all.
+
+    Those that `emphasis` does not keep are left out; where it keeps none, the first stays.
+    """
     from safetensors.numpy import save_file
 
     rows: dict[str, list[Any]] = {}
     studies = []
-    for seed in seeds:
-        p = phantom.sample(seed)
+    drawn = [phantom.sample(seed) for seed in seeds]
+    for p in [p for p in drawn if emphasis.keeps(p.seed, p.diagnoses)] or drawn[:1]:
         study = as_study(p)
         volumes = [canonical(series, config.patch) for series in study.series]
         statistics = [series_statistics(volume)[None] for volume in volumes]  # the same for the mirror image
@@ -177,10 +215,10 @@ def make_shard(path: Path, seeds: range, config: EncoderConfig, mirrored: bool =
         parts = [_cut(labels, study, volumes) | {"statistics": statistics}]
         studies.append(_facts(p, study))
         if mirrored:
-            p = phantom.sample(seed, mirror=True)
+            other = phantom.sample(p.seed, mirror=True)
             images = [_mirror(volume) for volume in volumes]
-            parts.append(_cut(labels.mirrored(p, images, volumes), study, images) | {"statistics": statistics})
-            studies.append(_facts(p, study))
+            parts.append(_cut(labels.mirrored(other, images, volumes), study, images) | {"statistics": statistics})
+            studies.append(_facts(other, study))
         for part in parts:
             for name, values in part.items():
                 rows.setdefault(name, []).extend(values)
@@ -241,14 +279,24 @@ def load_shard(path: Path) -> Shard:
 
 
 def make_shards(
-    folder: Path, first_seed: int, studies: int, config: EncoderConfig, *, mirrored: bool = False, processes: int | None = None
+    folder: Path,
+    first_seed: int,
+    studies: int,
+    config: EncoderConfig,
+    *,
+    mirrored: bool = False,
+    emphasis: Emphasis = EVERYTHING,
+    processes: int | None = None,
 ) -> list[Path]:
-    """Make the shards that are missing, one process a core unless told; returns all, in order of seed."""
+    """Make the shards that are missing, one process a core unless told; returns all, in order of seed.
+
+    studies: how many are drawn; `emphasis` says which of them are kept.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    starts = range(first_seed, first_seed + studies, SHARD)
+    mark, after = "m" * mirrored + emphasis.mark, first_seed + studies
     jobs = [
-        (folder / f"{start:07d}{'m' * mirrored}.safetensors", range(start, min(start + SHARD, first_seed + studies)), config, mirrored)
-        for start in starts
+        (folder / f"{start:07d}{mark}.safetensors", range(start, min(start + SHARD, after)), config, mirrored, emphasis)
+        for start in range(first_seed, after, SHARD)
     ]
     todo = [job for job in jobs if not job[0].exists()]
     if todo:
@@ -258,7 +306,7 @@ def make_shards(
     return [job[0] for job in jobs]
 
 
-def _make(job: tuple[Path, range, EncoderConfig, bool]) -> None:
+def _make(job: tuple[Path, range, EncoderConfig, bool, Emphasis]) -> None:
     make_shard(*job)
 
 

@@ -15,7 +15,7 @@ import phantom
 from assistant.train.corpus import load_corpus, tokenise
 from assistant.train.encoder import Plan, targets, train_encoder
 from assistant.train.reports import report_wordings, told
-from assistant.train.studies import Shard, _Labels, _mirror, as_study, load_shard, make_shard, names
+from assistant.train.studies import EVERYTHING, Emphasis, Shard, _Labels, _mirror, as_study, load_shard, make_shard, names
 from assistant.train.text_tower import build_text_tower
 from encoder.config import preset
 from encoder.model import Labels, Model
@@ -67,6 +67,27 @@ def test_lesion_tokens_lie_on_the_side_that_the_truth_tells(shard: Path) -> None
                 assert (x > 0) == (finding["side"] == "left")  # LPS
                 told_sides += 1
     assert told_sides
+
+
+def test_an_emphasis_keeps_what_it_names_and_a_share_of_the_rest() -> None:
+    often = Emphasis(("cavernoma",), others=0.3, redress=2.0)
+    assert all(often.keeps(seed, ["meningioma", "cavernoma"]) for seed in range(50))
+    others = [often.keeps(seed, ["meningioma"]) for seed in range(2000)]
+    assert others == [often.keeps(seed, ["meningioma"]) for seed in range(2000)]
+    assert np.mean(others) == pytest.approx(0.3, abs=0.03)
+    assert all(EVERYTHING.keeps(seed, []) for seed in range(50))
+    chances = often.chances([{"diagnoses": ["cavernoma"]}, {"diagnoses": []}, {"diagnoses": ["glioma"]}])
+    assert chances.tolist() == pytest.approx([0.2, 0.4, 0.4])
+    assert len({often.mark, EVERYTHING.mark, Emphasis(("cavernoma",), others=0.5).mark}) == 3
+
+
+def test_a_shard_holds_what_its_emphasis_keeps(tmp_path: Path) -> None:
+    drawn = {seed: phantom.sample(seed).diagnoses for seed in range(5, 8)}
+    meant = Emphasis(tuple(drawn[6][:1]), others=0.0)
+    assert [meant.keeps(seed, names) for seed, names in drawn.items()] == [False, True, False]
+    path = tmp_path / "shard.safetensors"
+    make_shard(path, range(5, 8), preset("tiny"), emphasis=meant)
+    assert [study["seed"] for study in load_shard(path).studies] == [6]
 
 
 def test_a_child_makes_its_parent_true_and_normal_has_no_label() -> None:
