@@ -55,6 +55,14 @@ def test_wide_ventricles_behind_a_mass_are_urgent_even_with_atrophy() -> None:
     assert rules.priority(seen)[0] is Priority.HIGH
 
 
+def test_the_urgency_of_mass_effect_is_that_of_its_cause() -> None:
+    alone, cyst = evidence({"mass_effect": 0.9}), evidence({"mass_effect": 0.9, "arachnoid_cyst": 0.9})
+    assert rules.priority(alone)[0] is Priority.MEDIUM
+    assert rules.priority(cyst)[0] is Priority.LOW
+    shifted = evidence({"mass_effect": 0.9, "arachnoid_cyst": 0.9, "midline_shift": 0.9})
+    assert rules.priority(shifted)[0] is Priority.HIGH
+
+
 def test_a_stroke_of_unknown_age_is_taken_as_acute_and_says_so() -> None:
     unknown, old = evidence({"large_vessel_stroke": 0.9}), evidence({"large_vessel_stroke": 0.9}, indication="Old infarct, check.")
     first = rules.referrals(unknown)[0]
