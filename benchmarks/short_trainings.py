@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=None, help="where the curve over the sizes is drawn")
     given = parser.parse_args()
     most = -(-max([*given.sizes, given.studies * 2, given.patch_studies]) // SHARD) * SHARD
-    own = cut(preset("tiny").patch.patch, min(most, demo.Recipe().training_studies), given)
+    own = cut(preset("tiny").patch.patch, most, given)
     plan = Plan(minutes=1e6, steps=given.steps, batch=given.batch, whole_batch=given.batch // 2)
     vendor, held_out_vendor = vendors(own.corpus.studies), vendors(own.held_out.studies)
     truth, everyone = diagnoses_of(own.held_out), np.ones(len(own.held_out.studies), bool)

@@ -99,7 +99,7 @@ class Emphasis:
     redress: float = 1.0
 
     def keeps(self, seed: int, diagnoses: Iterable[str]) -> bool:
-        """A matter of the seed alone, so that a resumed training keeps the same."""
+        """Of the others the seed alone decides, so that a resumed training keeps the same."""
         return self._meant(diagnoses) or seed * 2654435761 % 2**32 < self.others * 2**32
 
     def chances(self, studies: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
