@@ -24,11 +24,16 @@ report: $(STUDY)        ## a phantom study is made, read, encoded, compared and 
 demo: $(BIN)/.installed ## the page, on http://127.0.0.1:7860
 	$(BIN)/prima demo
 
+# A test process a core, at most four for the memory's sake; each computes in one thread, or they fight for the cores.
+TEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+test test-all: export OMP_NUM_THREADS = 1
+test test-all: export OPENBLAS_NUM_THREADS = 1
+
 test: $(BIN)/.installed ## offline, on CPU, ten minutes or less
-	$(BIN)/python -m pytest
+	$(TEST)
 
 test-all: $(BIN)/.installed
-	$(BIN)/python -m pytest -m ''
+	$(TEST) -m ''
 
 check: $(BIN)/.installed
 	$(BIN)/ruff check .
