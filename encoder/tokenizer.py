@@ -74,11 +74,10 @@ class Codebook(nn.Module):
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """(n, ch, a, b, c) -> the same, quantised with straight-through gradients, and the commitment loss."""
-        flat = _flat(latents)
         nearest = self.nearest(latents)
-        if self.training:
-            self._follow(flat.detach(), nearest)
         quantised = self.embedding(nearest).reshape(latents.movedim(1, -1).shape).movedim(-1, 1)
+        if self.training:  # after the latents were told in the codes that they chose
+            self._follow(_flat(latents).detach(), nearest)
         loss = COMMITMENT * F.mse_loss(latents.float(), quantised.detach())
         return latents + (quantised - latents).detach(), loss
 
