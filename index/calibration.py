@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from index.errors import IndexStoreError
 
 LEAST_PAIRS = 20  # fewer agreeing pairs than this say nothing about a precision
+PRECISIONS = (0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3)  # tried in this order where none is asked for
+LEAST_COVERAGE = 0.8  # share of cases with a neighbour above the cut: normal studies are the most alike, and a high cut leaves only those
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,26 @@ class Calibration:
     @staticmethod
     def from_json(text: str) -> Calibration:
         return Calibration(**json.loads(text))
+
+
+def cut(
+    cosines: NDArray[np.float64], agrees: NDArray[np.bool_], nearest: NDArray[np.float64], precisions: Sequence[float] = PRECISIONS
+) -> Calibration:
+    """The cut of the first precision that leaves `LEAST_COVERAGE` of the cases a neighbour, else of the last.
+
+    cosines, agrees: (pairs,); nearest: (cases,), the cosine of each case's nearest neighbour. precisions: falling.
+    Raises IndexStoreError where even the last cannot be reached.
+    """
+
+    def at(precision: float) -> Calibration:
+        similarity, pairs = least_similarity(cosines, agrees, precision)
+        return Calibration(precision, similarity, float(np.mean(nearest >= similarity)), pairs)
+
+    for precision in precisions[:-1]:
+        with suppress(IndexStoreError):  # a lower one may be reached
+            if (made := at(precision)).coverage >= LEAST_COVERAGE:
+                return made
+    return at(precisions[-1])
 
 
 def agree(first: Sequence[str], second: Sequence[str]) -> bool:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index import rows
-from index.calibration import Calibration, agree, least_similarity
+from index.calibration import PRECISIONS, Calibration, agree, cut, least_similarity
 from index.case import Case, Neighbour
 from index.errors import CorruptIndex, EncoderMismatch, IndexStoreError, NotAnIndex
 from index.query import Query, Where
@@ -201,35 +201,42 @@ class CaseIndex:
         with self._reading() as db:
             return retrieve(db, self._current(db), self._fixed.seq_dim, self.tower, _calibration(db), query, k, where or Where())
 
-    def calibrate(self, precision: float = 0.8) -> Calibration:
+    def calibrate(self, precision: float | None = None) -> Calibration:
         """Find and store the similarity at which a neighbour (of another patient) shares a label with the stated precision.
 
+        precision: None takes the highest that leaves most cases a neighbour (`index.calibration.cut`).
         With a text tower also the one for words, from each case's impression, where there is one.
         Raises IndexStoreError where no similarity of studies reaches the precision.
         """
         with self._reading() as db:
-            vectors = self._current(db)
             numbers = rows.numbers(db)
             sample = numbers[:: max(1, len(numbers) // MOST_CALIBRATED)]
-            similarity, pairs, nearest = self._cut(db, vectors, sample, rows.embeddings(db, sample, self._fixed.dim), precision)
-            text_similarity = None
-            if self.tower is not None:
-                worded = [(row, text) for row in sample if (text := _impression(db, row))]
-                queries = np.stack([unit(self.tower(text)) for _, text in worded])
-                try:
-                    text_similarity, *_ = self._cut(db, vectors, np.array([row for row, _ in worded]), queries, precision)
-                except IndexStoreError as error:
-                    log.warning("Words alone get no cut of their own: %s", error)
-        made = Calibration(precision, similarity, float(np.mean(nearest >= similarity)), pairs, text_similarity)
+            pairs = self._pairs(db, sample, rows.embeddings(db, sample, self._fixed.dim))
+            made = cut(*pairs, PRECISIONS if precision is None else (precision,))
+            made = replace(made, text_similarity=self._words_cut(db, sample, made.precision))
         with self._writing() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('calibration', ?)", (made.to_json(),))
         self.compact()
         return made
 
-    def _cut(
-        self, db: sqlite3.Connection, vectors: Vectors, asked: NDArray[np.int64], queries: NDArray[np.float32], precision: float
-    ) -> tuple[float, int, NDArray[np.float64]]:
-        """The least similarity, the pairs above it, and each query's nearest cosine, over the rows' neighbours of other patients."""
+    def _words_cut(self, db: sqlite3.Connection, sample: NDArray[np.int64], precision: float) -> float | None:
+        """The least similarity of an impression and another case's images; None without text tower or words, or where none will do."""
+        worded = [(row, text) for row in sample if (text := _impression(db, row))]
+        if self.tower is None or not worded:
+            return None
+        queries = np.stack([unit(self.tower(text)) for _, text in worded])
+        cosines, agrees, _ = self._pairs(db, np.array([row for row, _ in worded]), queries)
+        try:
+            return least_similarity(cosines, agrees, precision)[0]
+        except IndexStoreError as error:
+            log.warning("Words alone get no cut of their own: %s", error)
+            return None
+
+    def _pairs(
+        self, db: sqlite3.Connection, asked: NDArray[np.int64], queries: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+        """The cosines of queries with their neighbours of other patients, which of these agree, and each query's nearest cosine."""
+        vectors = self._current(db)
         cosines: list[float] = []
         agrees: list[bool] = []
         nearest: list[float] = []
@@ -238,7 +245,7 @@ class CaseIndex:
             cosines += [cosine for _, cosine in found]
             agrees += [agree(rows.labels(db, row), rows.labels(db, other)) for other, _ in found]
             nearest.append(found[0][1] if found else -1.0)
-        return *least_similarity(np.array(cosines), np.array(agrees, bool), precision), np.array(nearest)
+        return np.array(cosines), np.array(agrees, bool), np.array(nearest)
 
     def compact(self) -> None:
         """Build vectors.faiss and index.json anew from SQLite."""

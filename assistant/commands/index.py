@@ -34,8 +34,11 @@ def build(
     studies: Studies = None,
     encoder: EncoderFolder = None,
     precision: Annotated[
-        float, typer.Option(help="Share of returned cases that must agree in a label; sets the cut.", min=0.05, max=1.0)
-    ] = 0.8,
+        float | None,
+        typer.Option(
+            help="Share of similar cases that must agree in a label; unless told, the highest that leaves most one.", min=0.05, max=1.0
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Build an index: read and encode every study, keep its report, find the similarity worth calling similar."""
@@ -176,8 +179,9 @@ def _tell(index: CaseIndex, outcome: Built, as_json: bool) -> None:
         print(json.dumps({"index": str(index.folder), **asdict(outcome), "info": asdict(info)}))
         return
     print(f"{index.folder}: {outcome.added} added, {outcome.known} there already, {len(outcome.skipped)} skipped; {info.count} cases.")
-    if info.calibration:
-        print(f"Similar means {info.calibration.similarity:.3f} or more: {info.calibration.precision:.0%} of such pairs share a label.")
+    if made := info.calibration:
+        print(f"Similar means {made.similarity:.3f} or more: {made.precision:.0%} of such pairs share a label.")
+        print(f"{made.coverage:.0%} of the cases have a similar one.")
 
 
 def text_tower(encoder: Path | None) -> Any:

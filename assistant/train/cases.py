@@ -21,8 +21,6 @@ from index.text import TextTower
 
 log = logging.getLogger(__name__)
 
-PRECISIONS = (0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3)  # share of pairs above the cut with a label in common; the first that leaves enough
-LEAST_COVERAGE = 0.8  # share of cases with a neighbour above the cut: normal studies are the most alike, and a high cut leaves only those
 BLOCK = 16  # studies rendered at a time, which bounds the memory
 
 
@@ -56,17 +54,9 @@ def build_demo_index(encoder: Encoder, tower: TextTower, folder: Path, seeds: ra
     index = CaseIndex.create(folder, encoder.hash, dim, width, command="prima train demo")
     index.tower = tower
     index.add(demo_cases(encoder, seeds, processes=2))
-    _calibrate(index)
+    try:
+        index.calibrate()
+    except IndexStoreError as error:  # weak weights still ship an index; it returns its k cases however unlike, and says so
+        log.warning("Not calibrated: %s", error)
     index.compact()
     return index
-
-
-def _calibrate(index: CaseIndex) -> None:
-    for precision in PRECISIONS:
-        try:
-            made = index.calibrate(precision)
-        except IndexStoreError as error:  # weak weights still ship an index; it returns its k cases however unlike, and says so
-            log.warning("No similarity cut at precision %.1f: %s", precision, error)
-        else:
-            if made.coverage >= LEAST_COVERAGE:
-                return

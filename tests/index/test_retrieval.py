@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_cases import CENTRES, DIM, LABELS, SEQ_DIM, filled, make
 
-from index.calibration import agree, least_similarity
+from index.calibration import LEAST_COVERAGE, PRECISIONS, agree, cut, least_similarity
 from index.case import ReportSections
 from index.errors import IndexStoreError
 from index.keywords import asserted, words
@@ -212,6 +212,24 @@ def test_the_cut_is_the_least_similarity_that_reaches_the_precision() -> None:
     assert pairs == (cosines >= cut).sum()
     assert agree((), ())
     assert not agree(("glioma",), ())
+
+
+def test_unless_told_the_cut_is_the_strictest_that_leaves_most_cases_a_neighbour() -> None:
+    """Twenty normal studies are very alike; of the other eighty, less alike, three in five neighbours agree."""
+    cosines = np.concatenate([np.linspace(0.99, 0.95, 20), np.linspace(0.9, 0.5, 80)])
+    agrees = np.concatenate([np.ones(20, bool), np.arange(80) % 5 < 3])
+    strict, made = cut(cosines, agrees, cosines, (0.8,)), cut(cosines, agrees, cosines)
+    assert strict.coverage < LEAST_COVERAGE <= made.coverage
+    assert made.precision == max(p for p in PRECISIONS if cut(cosines, agrees, cosines, (p,)).coverage >= LEAST_COVERAGE) < 0.8
+    assert agrees[cosines >= made.similarity].mean() >= made.precision
+
+
+def test_where_no_cut_leaves_most_cases_a_neighbour_the_most_lenient_is_taken_or_none() -> None:
+    cosines = np.linspace(1, 0, 200)
+    few = cosines >= 0.8
+    assert cut(cosines, few, cosines).precision == PRECISIONS[-1]
+    with pytest.raises(IndexStoreError, match="lower precision"):
+        cut(cosines, np.zeros(200, bool), cosines)
 
 
 def test_a_query_must_ask_for_something_and_fit(index: CaseIndex) -> None:
