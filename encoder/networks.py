@@ -70,8 +70,8 @@ class SequenceTransformer(nn.Module):
 
     def forward(self, tokens: Tensor, lengths: Sequence[int], names: Tensor) -> SequenceOutput:
         """tokens: (total, w) packed; lengths: tokens of each of the s sequences; names: (s, w)."""
-        packed, segments = _with_front(self.registers, names, tokens, lengths)
-        registers, rest = _split_front(self.norm(self.transformer(packed, segments)), len(self.registers), segments)
+        packed, segments, places = _with_front(self.registers, names, tokens, lengths)
+        registers, rest = _split_front(self.norm(self.transformer(packed, segments)), len(self.registers), len(segments), places)
         return SequenceOutput(registers, self.project(registers.flatten(1)), rest)
 
 
@@ -87,8 +87,8 @@ class StudyTransformer(nn.Module):
 
     def forward(self, sequences: Tensor, counts: Sequence[int], descriptions: Tensor) -> StudyOutput:
         """sequences: (total, d) packed; counts: sequences of each of the b studies; descriptions: (b, d)."""
-        packed, segments = _with_front(self.registers, descriptions, sequences, counts)
-        registers, _ = _split_front(self.norm(self.transformer(packed, segments)), len(self.registers), segments)
+        packed, segments, places = _with_front(self.registers, descriptions, sequences, counts)
+        registers, _ = _split_front(self.norm(self.transformer(packed, segments)), len(self.registers), len(segments), places)
         pooled = registers.flatten(1)
         return StudyOutput(registers, pooled, F.normalize(self.clip(pooled), dim=1))
 
@@ -124,19 +124,20 @@ def sine_cosine(places: Tensor, width: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
-def _with_front(registers: Tensor, first: Tensor, rows: Tensor, lengths: Sequence[int]) -> tuple[Tensor, list[int]]:
-    """Pack [registers, first, rows] of each segment; returns the rows and each segment's length."""
+def _with_front(registers: Tensor, first: Tensor, rows: Tensor, lengths: Sequence[int]) -> tuple[Tensor, list[int], Tensor]:
+    """Pack [registers, first, rows] of each segment; returns the rows, each segment's length, and where fronts and rows lie."""
     front = torch.cat([registers.to(rows.dtype).expand(len(lengths), -1, -1), first.to(rows.dtype).unsqueeze(1)], dim=1)
     segments = [length + front.shape[1] for length in lengths]
     apart = torch.cat([front.flatten(0, 1), rows])
-    return torch.empty_like(apart).index_copy(0, _places(front.shape[1], segments, rows.device), apart), segments
+    places = _places(front.shape[1], segments, rows.device)
+    return torch.empty_like(apart).index_copy(0, places, apart), segments, places
 
 
-def _split_front(rows: Tensor, count: int, segments: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Undo `_with_front`: the registers (s, count, w), and the packed rows without registers and first."""
-    apart = rows.index_select(0, _places(count + 1, segments, rows.device))
-    front = apart[: len(segments) * (count + 1)].view(len(segments), count + 1, -1)
-    return front[:, :count], apart[len(segments) * (count + 1) :]
+def _split_front(rows: Tensor, registers: int, segments: int, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Undo `_with_front`: the registers (segments, registers, width), and the packed rows without registers and first."""
+    apart = rows.index_select(0, places)
+    front = apart[: segments * (registers + 1)].view(segments, registers + 1, -1)
+    return front[:, :registers], apart[segments * (registers + 1) :]
 
 
 def _places(front: int, segments: Sequence[int], device: torch.device) -> Tensor:
