@@ -7,9 +7,9 @@ from functools import cached_property
 
 from assistant.result import Left
 from encoder.features import Localisation, Score, StudyFeatures, spoken
-from encoder.study import Series, Study, Weighting
+from encoder.study import Series, Side, Study, Weighting
 from index.case import Neighbour
-from prompts.diagnoses import taxonomy_name
+from prompts.diagnoses import Kind, load, taxonomy_name
 
 HIDEABLE = frozenset({"scores", "cases", "gate"})  # what an evaluation may keep from the draft
 
@@ -38,8 +38,9 @@ class Evidence:
 
     @cached_property
     def locations(self) -> dict[str, Localisation]:
-        """Locations by diagnosis."""
-        return {location.diagnosis: location for location in self.features.locations}
+        """Locations by diagnosis, as far as the table of diagnoses bears them out."""
+        found = (_borne_out(location) for location in self.features.locations)
+        return {location.diagnosis: location for location in found if location is not None}
 
     @cached_property
     def sequences(self) -> dict[str, Series]:
@@ -65,6 +66,20 @@ class Evidence:
         if score is None:
             return (-1.0, float("-inf"))
         return (score.probability if score.probability is not None else 0.0, score.score)
+
+
+def _borne_out(location: Localisation) -> Localisation | None:
+    """The location as anatomy allows it; None where it has none to tell.
+
+    What the table has in the midline only lies there, to whichever side of it the encoder saw most. Of what it has on both sides only, one
+    side would tell half, and a finding of the whole brain (atrophy, wide ventricles) has no place.
+    """
+    row = load().get(location.diagnosis)
+    if row and row.sides == (Side.MIDLINE,):
+        return replace(location, side=Side.MIDLINE)
+    if row and row.sides == (Side.BILATERAL,) and (row.kind is Kind.FINDING or location.side is not Side.BILATERAL):
+        return None
+    return location
 
 
 def sequence_key(weighting: Weighting) -> str:
