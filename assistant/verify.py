@@ -407,8 +407,12 @@ def _copy_flags(sentence: Sentence, flags: list[_Flag], evidence: Evidence) -> I
 def _unsaid(items: list[_Item], evidence: Evidence) -> tuple[str, ...]:
     """The positive names that no kept sentence asserts; a parent is said by its children."""
     said = frozenset[str]().union(*(item.says for item in items))
-    unsaid = (name for name in evidence.positives if name not in said and not said & set(load()[name].children))
-    return tuple(name for name in unsaid if not any(evidence.positive(child) for child in load()[name].children))
+    return tuple(name for name in _own_positives(evidence) if name not in said and not said & set(load()[name].children))
+
+
+def _own_positives(evidence: Evidence) -> tuple[str, ...]:
+    """The positive names, less parents that a positive child tells."""
+    return tuple(name for name in evidence.positives if not any(evidence.positive(child) for child in load()[name].children))
 
 
 def _rendered(section: str, name: str, evidence: Evidence) -> _Item:
@@ -421,7 +425,7 @@ def _rendered(section: str, name: str, evidence: Evidence) -> _Item:
 
 
 def _nothing_left(section: str, evidence: Evidence) -> _Item:
-    positive = evidence.positives
+    positive = _own_positives(evidence)
     if positive:
         text = f"Scored positive: {_labels(positive)}."
     elif evidence.scores:

@@ -175,6 +175,12 @@ def test_a_normal_study_has_an_empty_differential_and_says_what_was_assessed() -
     assert {claim.status for claim in checked.claims} == {ClaimStatus.SUPPORTED, ClaimStatus.RENDERED}
 
 
+def test_where_no_sentence_is_left_the_positive_names_stand_each_once() -> None:
+    said = sentences("High-grade glioma with edema. [P:high_grade_glioma] [P:edema]")
+    checked = verify(Draft((), (), said, sentences("High-grade glioma. [C9]")), GLIOMA)
+    assert checked.impression_text == "Scored positive: oedema, high-grade glioma."  # not "glioma" as well, its parent
+
+
 def test_nothing_is_called_normal_by_heads_that_do_not_exist() -> None:
     few = evidence(known=features(heads=("meningioma",)))
     for sentence in ("The brain is unremarkable.", "No midline shift.", "The ventricles are normal."):
