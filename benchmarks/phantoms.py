@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import resource
 import subprocess
@@ -21,9 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
+from assistant.cores import one_thread_each
+
 SERIES = 7
 KINDS = {"seven 2-D series": 0, "seven series, one of them 3-D": 1}  # name: 3-D series
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def measure(three_d: int, studies: int, seed: int) -> dict[str, float | int]:
@@ -56,7 +56,8 @@ def main() -> None:
     found: dict[str, object] = {"seed": asked.seed, "machine": f"{platform.machine()}, one thread"}
     for kind in KINDS:
         command = [sys.executable, __file__, "--kind", kind, "--studies", str(asked.studies), "--seed", str(asked.seed)]
-        ran = subprocess.run(command, env={**os.environ, **ONE_THREAD}, capture_output=True, text=True, check=True)
+        with one_thread_each():
+            ran = subprocess.run(command, capture_output=True, text=True, check=True)
         found[kind] = json.loads(ran.stdout)
     text = json.dumps(found, indent=1) + "\n"
     print(text)

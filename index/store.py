@@ -221,8 +221,10 @@ class CaseIndex:
 
     def _words_cut(self, db: sqlite3.Connection, sample: NDArray[np.int64], precision: float) -> float | None:
         """The least similarity of an impression and another case's images; None without text tower or words, or where none will do."""
+        if self.tower is None:
+            return None
         worded = [(row, text) for row in sample if (text := _impression(db, row))]
-        if self.tower is None or not worded:
+        if not worded:
             return None
         queries = np.stack([unit(self.tower(text)) for _, text in worded])
         cosines, agrees, _ = self._pairs(db, np.array([row for row, _ in worded]), queries)

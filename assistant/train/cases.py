@@ -58,5 +58,5 @@ def build_demo_index(encoder: Encoder, tower: TextTower, folder: Path, seeds: ra
         index.calibrate()
     except IndexStoreError as error:  # weak weights still ship an index; it returns its k cases however unlike, and says so
         log.warning("Not calibrated: %s", error)
-    index.compact()
+        index.compact()  # calibrating does it too
     return index
